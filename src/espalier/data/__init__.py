@@ -1,0 +1,71 @@
+"""Data sets by name, and batches of them.
+
+Example:
+    >>> sorted(DATASETS)
+    ['cifar10', 'modulation']
+"""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from espalier.data.dataset import Dataset, Split, limit
+from espalier.errors import ConfigError, nearest
+
+__all__ = ["DATASETS", "Dataset", "Split", "limit", "load_dataset"]
+
+
+def _cifar10(*, data_dir: Path | None = None, cache_dir: Path | None = None) -> Dataset:
+    from espalier.data.cifar10 import cifar10
+
+    return cifar10(data_dir=data_dir, cache_dir=cache_dir)
+
+
+def _modulation(*, seed: int = 0) -> Dataset:
+    from espalier.data.modulation import modulation
+
+    return modulation(seed=seed)
+
+
+DATASETS: dict[str, Callable[..., Dataset]] = {"cifar10": _cifar10, "modulation": _modulation}
+"""Every data set: its name and the function that loads it."""
+
+
+def load_dataset(
+    name: str,
+    *,
+    data_dir: Path | None = None,
+    cache_dir: Path | None = None,
+    seed: int | None = None,
+    **options: Any,
+) -> Dataset:
+    """Load the data set called ``name``; what is left ``None`` keeps that data set's default.
+
+    Args:
+        name: a key of ``DATASETS``.
+        data_dir: where its files are (data sets made of files).
+        cache_dir: where decoded arrays are kept (data sets made of files).
+        seed: of the generator (generated data sets).
+        options: whatever else the data set's own function takes.
+
+    Raises:
+        ConfigError: no such data set, or it has no such option.
+        DataError: the files are missing, damaged or of another shape.
+    """
+    if name not in DATASETS:
+        raise ConfigError(
+            f"no data set '{name}'; there are {', '.join(sorted(DATASETS))}."
+            + nearest(name, DATASETS)
+        )
+    load = DATASETS[name]
+    given = {"data_dir": data_dir, "cache_dir": cache_dir, "seed": seed, **options}
+    given = {option: value for option, value in given.items() if value is not None}
+    known = list(inspect.signature(load).parameters)
+    for option in given:
+        if option not in known:
+            raise ConfigError(
+                f"data set '{name}' has no option '{option}'; it takes {', '.join(known)}."
+                + nearest(option, known)
+            )
+    return load(**given)

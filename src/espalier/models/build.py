@@ -1,0 +1,130 @@
+"""From a name to a network: Espalier's own, or the user's as ``module:function``."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from espalier.errors import ConfigError, nearest
+from espalier.models.modulation_cnn import modulation_cnn
+from espalier.models.paper_cnn import paper_cnn
+from espalier.models.resnet20 import resnet20
+
+__all__ = ["MODELS", "build_model"]
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "modulation_cnn": modulation_cnn,
+    "paper_cnn": paper_cnn,
+    "resnet20": resnet20,
+}
+"""Espalier's own networks. All options are keywords; each function states its own."""
+
+
+def build_model(name: str, /, **options: Any) -> nn.Module:
+    """Build a network by its name.
+
+    Args:
+        name: one of :data:`MODELS`, or ``module:function`` for the user's own, which is imported
+            (from the current folder too) and called with the options; a class works as well.
+        options: keywords of that function.
+
+    Raises:
+        ConfigError: no such network, module, function or option; a required option is missing; or
+            the user's function doesn't return a ``torch.nn.Module``.
+
+    Example:
+        >>> build_model("resnet20", classes=100).fc.out_features
+        100
+    """
+    function = _imported(name) if ":" in name else _known(name)
+    _check_options(name, function, options)
+    network = function(**options)
+    if not isinstance(network, nn.Module):
+        raise ConfigError(
+            f"model {name!r} returned {type(network).__name__}; expected a torch.nn.Module."
+        )
+    return network
+
+
+def _known(name: str) -> Callable[..., nn.Module]:
+    if name in MODELS:
+        return MODELS[name]
+    raise ConfigError(
+        f"unknown model {name!r}; known: {', '.join(sorted(MODELS))}.{nearest(name, MODELS)} "
+        "A network of your own is given as 'module:function'."
+    )
+
+
+def _imported(name: str) -> Callable[..., Any]:
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise ConfigError(f"model {name!r}: expected 'module:function', for instance 'nets:small'.")
+    module = _import(name, module_name)
+    function = getattr(module, attribute, None)
+    if function is None:
+        public = [known for known in vars(module) if not known.startswith("_")]
+        raise ConfigError(
+            f"model {name!r}: module {module_name!r} ({getattr(module, '__file__', 'built in')}) "
+            f"has no {attribute!r}.{nearest(attribute, public)}"
+        )
+    if not callable(function):
+        raise ConfigError(
+            f"model {name!r} is {type(function).__name__}, which can't be called; expected a "
+            "function or class that returns a torch.nn.Module."
+        )
+    return function  # type: ignore[no-any-return]  # callable() narrows Any to Any
+
+
+def _import(name: str, module_name: str) -> ModuleType:
+    try:
+        with _importable(Path.cwd()):
+            return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        if module_name != missing and not module_name.startswith(f"{missing}."):
+            raise  # the user's module was found and lacks something itself: its own traceback says
+        raise ConfigError(
+            f"model {name!r}: no module {missing!r} in {Path.cwd()} or on Python's path. "
+            "Run from the folder that holds it, or add that folder to PYTHONPATH."
+        ) from error
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let ``folder`` be imported from, after all else: a console script's path lacks it."""
+    entry = str(folder)
+    added = entry not in sys.path
+    if added:
+        sys.path.append(entry)
+    try:
+        yield
+    finally:
+        if added and entry in sys.path:
+            sys.path.remove(entry)
+
+
+def _check_options(name: str, function: Callable[..., Any], options: dict[str, Any]) -> None:
+    """Name unknown and missing options before the call, so that a fault inside it stays its own."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # built in, without a signature: the call itself must tell
+        return
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = [p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    valid = [p.name for p in named]
+    unknown = [option for option in options if option not in valid]
+    if unknown and not takes_any:
+        raise ConfigError(
+            f"model {name!r} has no option {unknown[0]!r}; its options: "
+            f"{', '.join(valid) or 'none'}.{nearest(unknown[0], valid)}"
+        )
+    single = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    missing = [p.name for p in single if p.default is p.empty and p.name not in options]
+    if missing:
+        raise ConfigError(f"model {name!r} needs a value for {', '.join(missing)}.")

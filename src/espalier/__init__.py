@@ -1,0 +1,55 @@
+"""Espalier trains neural networks to be small: prune and quantize at every training step.
+
+Two lines in your own loop::
+
+    compressor = espalier.attach(model, optimizer, espalier.PruneThenQuantize(gamma=0.375, bits=8))
+    ...                       # the loop stays as it was; every optimizer.step() now compresses
+    print(compressor.report())
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from espalier.compressor import Compressor, Report, Rule, attach, preview
+    from espalier.encoded import Encoded, decode, encode
+    from espalier.ops import (
+        Chain,
+        Cubic,
+        GlobalMagnitude,
+        Linear,
+        PruneThenQuantize,
+        QuantizeThenPrune,
+        StdThreshold,
+        UniformQuantizer,
+    )
+
+__all__ = [
+    "Chain",
+    "Compressor",
+    "Cubic",
+    "Encoded",
+    "GlobalMagnitude",
+    "Linear",
+    "PruneThenQuantize",
+    "QuantizeThenPrune",
+    "Report",
+    "Rule",
+    "StdThreshold",
+    "UniformQuantizer",
+    "attach",
+    "decode",
+    "encode",
+    "preview",
+]
+
+_COMPRESSOR = ("Compressor", "Report", "Rule", "attach", "preview")
+_ENCODED = ("Encoded", "decode", "encode")
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for: light parts cost only their own imports."""
+    if name not in __all__:
+        raise AttributeError(f"module 'espalier' has no attribute {name!r}")
+    room = "compressor" if name in _COMPRESSOR else "encoded" if name in _ENCODED else "ops"
+    return getattr(import_module(f"espalier.{room}"), name)

@@ -1,0 +1,31 @@
+"""Operators: prune, quantize, their chains and schedules (equations 1 to 4)."""
+
+from espalier.ops.base import Operator, Pruner, Quantizer, State, Sweep, Written, compress_
+from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
+from espalier.ops.plain import from_json, to_json
+from espalier.ops.prune import GlobalMagnitude, StdThreshold
+from espalier.ops.quantize import Rounding, UniformQuantizer
+from espalier.ops.schedules import Cubic, Linear, Schedule, value_at
+
+__all__ = [
+    "Chain",
+    "Cubic",
+    "GlobalMagnitude",
+    "Linear",
+    "Operator",
+    "PruneThenQuantize",
+    "Pruner",
+    "QuantizeThenPrune",
+    "Quantizer",
+    "Rounding",
+    "Schedule",
+    "State",
+    "StdThreshold",
+    "Sweep",
+    "UniformQuantizer",
+    "Written",
+    "compress_",
+    "from_json",
+    "to_json",
+    "value_at",
+]

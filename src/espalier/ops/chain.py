@@ -1,0 +1,101 @@
+"""Pruning and quantization in one pass, in either order."""
+
+from dataclasses import dataclass
+
+from espalier.ops.base import Operator, Pruner, Quantizer, Sweep
+from espalier.ops.prune import StdThreshold
+from espalier.ops.quantize import Rounding, UniformQuantizer
+from espalier.ops.schedules import Schedule
+
+__all__ = ["Chain", "PruneThenQuantize", "QuantizeThenPrune"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain(Operator):
+    """Any pruner, then any quantizer: the grid spans what is left above the threshold.
+
+    Example:
+        >>> from espalier.ops import GlobalMagnitude, UniformQuantizer
+        >>> import torch
+        >>> op = Chain(prune=GlobalMagnitude(density=0.5), quantize=UniformQuantizer(bits=2))
+        >>> op(torch.tensor([0.1, -1.0, 0.2, 3.0]))
+        tensor([ 0., -2.,  0.,  4.])
+    """
+
+    prune: Pruner
+    """Which weights stay."""
+    quantize: Quantizer
+    """Where they are put."""
+
+    @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """One: both at once."""
+        return (Sweep(prune=self.prune, quantize=self.quantize),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneThenQuantize(Operator):
+    """The paper's pass, P then Q (eq. 1 to 4): the grid's levels go to the weights that stay.
+
+    It is not idempotent: what it wrote has another deviation and another largest magnitude.
+
+    Example:
+        >>> import torch
+        >>> PruneThenQuantize(gamma=0.5, bits=2)(torch.tensor([0.1, -1.0, 0.2, 3.0]))
+        tensor([0.0000, 0.0000, 0.0000, 2.2604])
+    """
+
+    gamma: float | Schedule
+    """Strength of pruning, >= 0: ``beta = gamma * std(w)``."""
+    bits: int
+    """Bits of a kept weight, 1 to 32; 32 means no quantization."""
+    rounding: Rounding = "nearest"
+    """How a weight between two grid values is rounded."""
+    strict: bool = False
+    """Keep only ``abs(w) > beta``."""
+
+    def __post_init__(self) -> None:
+        """Refuse what its parts refuse."""
+        _ = self.sweeps
+
+    @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """One: both at once."""
+        prune = StdThreshold(gamma=self.gamma, strict=self.strict)
+        return (
+            Sweep(
+                prune=prune, quantize=UniformQuantizer(bits=self.bits, rounding=self.rounding)
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizeThenPrune(Operator):
+    """The other order, Q then P: the grid spans all weights, then the small ones go.
+
+    Example:
+        >>> import torch
+        >>> QuantizeThenPrune(gamma=0.5, bits=3)(torch.tensor([0.1, -1.0, 0.2, 3.0]))
+        tensor([ 0., -1.,  0.,  3.])
+    """
+
+    gamma: float | Schedule
+    """Strength of pruning, >= 0: ``beta = gamma * std(q)`` of the quantized weights."""
+    bits: int
+    """Bits of a kept weight, 1 to 32; 32 means no quantization."""
+    rounding: Rounding = "nearest"
+    """How a weight between two grid values is rounded."""
+    strict: bool = False
+    """Keep only ``abs(w) > beta``."""
+
+    def __post_init__(self) -> None:
+        """Refuse what its parts refuse."""
+        _ = self.sweeps
+
+    @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """Two: quantize, then prune."""
+        return (
+            Sweep(quantize=UniformQuantizer(bits=self.bits, rounding=self.rounding)),
+            Sweep(prune=StdThreshold(gamma=self.gamma, strict=self.strict)),
+        )

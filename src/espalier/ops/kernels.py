@@ -1,0 +1,272 @@
+"""The passes over memory: measure, cut, write. One compiled way, one in torch, the same results.
+
+Everything works on a *set* of float32 tensors and gives rows, one a tensor, on the tensors' own
+device; nothing here reads a value back to the host, so a GPU is never waited for.
+
+The compiled way serves dense float32 tensors on the CPU. It reads every weight once to measure and
+once to write, which is the floor. Statistics may differ from torch's in the last bit of float64.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from espalier.core import core
+
+__all__ = [
+    "ALL_TIES",
+    "NO_TIES",
+    "Cut",
+    "Moments",
+    "Shadow",
+    "copy",
+    "keep_largest",
+    "kept_mean",
+    "measure",
+    "write",
+]
+
+ALL_TIES = -1
+"""Keep every weight whose magnitude equals the threshold (eq. 2)."""
+NO_TIES = 0
+"""Keep none of them."""
+
+Kernel = Literal["nearest", "floor", "stochastic", "sign"]
+"""How a kept weight is put on the grid; ``sign`` keeps the sign and takes the step as magnitude."""
+
+Shadow = Literal["none", "copy", "pruned", "masked"]
+"""What a write does to the shadow: nothing; holds the weights as they were; the same with the
+pruned ones at zero; keeps its own values where the weights are kept."""
+
+_ROUNDING = {"nearest": 0, "floor": 1, "stochastic": 2, "sign": 3}
+_SHADOW = {"none": 0, "copy": 1, "pruned": 2, "masked": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What one reading of the weights tells, a row a tensor."""
+
+    std: Tensor
+    """Population standard deviation over all entries, float64 (n,); NaN where not finite."""
+    max_abs: Tensor
+    """Largest magnitude, float32 (n,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Which weights stay: magnitudes above the threshold, and some of those equal to it."""
+
+    threshold: Tensor
+    """float32 (n,)."""
+    ties: int | Tensor = ALL_TIES
+    """How many weights equal to the threshold stay, first ones first: all, none, or a quota for
+    each tensor, int64 (n,)."""
+
+
+def measure(tensors: Sequence[Tensor]) -> Moments:
+    """Read every weight once: population std (float64) and largest magnitude of each tensor."""
+    if _compiled(tensors):
+        std, max_abs = np.empty(len(tensors)), np.empty(len(tensors), np.float32)
+        core.measure(_addresses(tensors), _sizes(tensors), std, max_abs, _threads())
+        return Moments(torch.from_numpy(std), torch.from_numpy(max_abs))
+    moments = [_measure_one(t) for t in tensors]
+    return Moments(torch.stack([s for s, _ in moments]), torch.stack([m for _, m in moments]))
+
+
+def _measure_one(t: Tensor) -> tuple[Tensor, Tensor]:
+    if t.numel() == 0:
+        return t.new_zeros((), dtype=torch.float64), t.new_zeros(())
+    flat = t.reshape(-1).double()
+    shifted = flat - flat[0]  # a constant tensor has a deviation of exactly 0
+    std = shifted.square().mean().sub_(shifted.mean().square()).clamp_(min=0).sqrt_()
+    return std, t.abs().max()
+
+
+def kept_mean(tensors: Sequence[Tensor], cut: Cut) -> Tensor:
+    """Mean magnitude of the kept weights, float64 (n,); 0 where none is kept."""
+    if _compiled(tensors, cut):
+        mean = np.empty(len(tensors))
+        rows = _row(cut.threshold), _ties(cut, len(tensors))
+        core.kept_mean(_addresses(tensors), _sizes(tensors), *rows, mean, _threads())
+        return torch.from_numpy(mean)
+    means = []
+    for t, threshold, ties in _rows(tensors, cut):
+        keep = _keep(t, threshold, ties)
+        means.append((t.abs() * keep).sum(dtype=torch.float64) / keep.sum().clamp(min=1))
+    return torch.stack(means)
+
+
+def keep_largest(tensors: Sequence[Tensor], k: int) -> Cut:
+    """Cut that keeps exactly the ``k`` largest magnitudes of all tensors together.
+
+    Among equal magnitudes the first stay: tensors in their order, entries in theirs.
+    """
+    n, total = len(tensors), sum(t.numel() for t in tensors)
+    device = tensors[0].device
+    if k == 0:
+        return Cut(torch.full((n,), torch.inf, device=device), NO_TIES)
+    if k == total:
+        return Cut(torch.zeros(n, device=device), ALL_TIES)
+    if _compiled(tensors):
+        above, equal = np.empty(n, np.int64), np.empty(n, np.int64)
+        value = core.largest(_addresses(tensors), _sizes(tensors), k, above, equal, _threads())
+        threshold = torch.tensor(value, dtype=torch.float32)
+        counts = torch.from_numpy(above), torch.from_numpy(equal)
+    else:
+        magnitudes = [t.abs() for t in tensors]
+        threshold = torch.cat([m.reshape(-1) for m in magnitudes]).kthvalue(total - k + 1).values
+        counts = (
+            torch.stack([(m > threshold).sum() for m in magnitudes]),
+            torch.stack([(m == threshold).sum() for m in magnitudes]),
+        )
+    above_, equal_ = counts
+    before = equal_.cumsum(0) - equal_
+    quota = torch.minimum((k - above_.sum() - before).clamp(min=0), equal_)
+    return Cut(threshold.expand(n).contiguous(), quota)
+
+
+def write(
+    tensors: Sequence[Tensor],
+    cut: Cut,
+    step: Tensor,
+    *,
+    rounding: Kernel,
+    noise: Sequence[Tensor] | None = None,
+    shadows: Sequence[Tensor] | None = None,
+    shadow: Shadow = "none",
+) -> tuple[Tensor, Tensor]:
+    """Overwrite the tensors with what is kept, put on the grid; zeros become +0.
+
+    Args:
+        tensors: float32; changed in place.
+        cut: which weights stay.
+        step: distance of two grid values, float32 (n,); 0 leaves the kept weights as they are.
+        rounding: how a kept weight is put on the grid; float32 arithmetic, a true division.
+        noise: uniform on [0, 1), one tensor a tensor, for ``stochastic``.
+        shadows: a second copy of each tensor, same shape and layout.
+        shadow: what happens to it.
+
+    Returns:
+        Counts of the kept and of the nonzero weights, int64 (n,) each.
+    """
+    if _compiled([*tensors, *(shadows or ()), *(noise or ())], cut):
+        n = len(tensors)
+        kept, nonzero = np.empty(n, np.int64), np.empty(n, np.int64)
+        core.write(
+            _addresses(tensors),
+            _sizes(tensors),
+            _addresses(shadows) if shadows else np.zeros(n, np.uint64),
+            _addresses(noise) if noise else np.zeros(n, np.uint64),
+            _row(cut.threshold),
+            _ties(cut, n),
+            _row(step),
+            _ROUNDING[rounding],
+            _SHADOW[shadow],
+            kept,
+            nonzero,
+            _threads(),
+        )
+        return torch.from_numpy(kept), torch.from_numpy(nonzero)
+    counts = []
+    for i, (t, threshold, ties) in enumerate(_rows(tensors, cut)):
+        keep = _keep(t, threshold, ties)
+        if shadows is not None:
+            _write_shadow(shadows[i], t, keep, shadow)
+        value = _round(t, step[i], rounding, noise[i] if noise else None)
+        t.copy_(torch.where(keep, value, 0.0) + 0.0)
+        counts.append((keep.sum(), (t != 0).sum()))
+    return torch.stack([k for k, _ in counts]), torch.stack([z for _, z in counts])
+
+
+def _keep(t: Tensor, threshold: Tensor, ties: int | Tensor) -> Tensor:
+    magnitude = t.abs()
+    if isinstance(ties, int):
+        return magnitude > threshold if ties == NO_TIES else magnitude >= threshold
+    equal = magnitude == threshold
+    rank = equal.reshape(-1).cumsum(0).view(equal.shape)
+    return (magnitude > threshold) | (equal & (rank <= ties))
+
+
+def _round(t: Tensor, step: Tensor, rounding: Kernel, noise: Tensor | None) -> Tensor:
+    if rounding == "sign":
+        rounded = torch.sign(t) * step
+    elif rounding == "nearest":
+        rounded = torch.round(t / step) * step
+    else:
+        quotient = t / step
+        rounded = torch.floor(quotient if noise is None else quotient + noise) * step
+    return torch.where(step > 0, rounded, t)
+
+
+def _write_shadow(shadow: Tensor, t: Tensor, keep: Tensor, mode: Shadow) -> None:
+    if mode == "copy":
+        shadow.copy_(t)
+    elif mode == "pruned":
+        shadow.copy_(torch.where(keep, t, 0.0) + 0.0)
+    elif mode == "masked":
+        shadow.copy_(torch.where(keep, shadow, 0.0))
+
+
+def copy(destinations: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy each source onto its destination; same shapes, layouts and types."""
+    if _compiled([*destinations, *sources]):
+        sizes = _sizes(destinations)
+        core.copy(_addresses(destinations), _addresses(sources), sizes, _threads())
+    else:
+        torch._foreach_copy_(list(destinations), list(sources))
+
+
+def _rows(tensors: Sequence[Tensor], cut: Cut) -> list[tuple[Tensor, Tensor, int | Tensor]]:
+    ties = cut.ties
+    return [
+        (t, cut.threshold[i], ties if isinstance(ties, int) else ties[i])
+        for i, t in enumerate(tensors)
+    ]
+
+
+def _compiled(tensors: Sequence[Tensor], cut: Cut | None = None) -> bool:
+    """Whether the compiled core can serve these tensors: float32, on the CPU, without holes."""
+    if core is None:
+        return False
+    in_order = cut is not None and isinstance(cut.ties, Tensor)  # quotas count entries in C order
+    return all(
+        t.dtype is torch.float32
+        and t.device.type == "cpu"
+        and (t.is_contiguous() or (not in_order and _dense(t)))
+        for t in tensors
+    )
+
+
+def _dense(t: Tensor) -> bool:
+    return (t.dim() == 4 and t.is_contiguous(memory_format=torch.channels_last)) or (
+        t.dim() == 5 and t.is_contiguous(memory_format=torch.channels_last_3d)
+    )
+
+
+def _addresses(tensors: Sequence[Tensor]) -> NDArray[np.uint64]:
+    return np.array([t.data_ptr() for t in tensors], np.uint64)
+
+
+def _sizes(tensors: Sequence[Tensor]) -> NDArray[np.int64]:
+    return np.array([t.numel() for t in tensors], np.int64)
+
+
+def _row(values: Tensor) -> NDArray[np.float32]:
+    row: NDArray[np.float32] = np.ascontiguousarray(values.numpy(), np.float32)
+    return row
+
+
+def _ties(cut: Cut, n: int) -> NDArray[np.int64]:
+    if isinstance(cut.ties, int):
+        return np.full(n, cut.ties, np.int64)
+    ties: NDArray[np.int64] = cut.ties.numpy()
+    return ties
+
+
+def _threads() -> int:
+    return torch.get_num_threads()

@@ -1,0 +1,95 @@
+"""Pruners: which weights stay. Each stands alone as an operator and chains with a quantizer."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from espalier.errors import ConfigError
+from espalier.ops.base import Operator, Sweep
+from espalier.ops.kernels import ALL_TIES, NO_TIES, Cut, Moments, keep_largest
+from espalier.ops.schedules import Cubic, Linear, Schedule, value_at
+
+__all__ = ["GlobalMagnitude", "StdThreshold"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StdThreshold(Operator):
+    """Prune what is small against its own layer: ``beta = gamma * std(w)`` (eq. 1 and 2).
+
+    ``std`` is the population standard deviation over all entries of the tensor, zeros included,
+    accumulated in float64; ``beta`` is rounded to float32 once. A weight stays where
+    ``abs(w) >= beta``. A constant tensor, and so one with a single entry, has ``beta = 0`` and
+    stays whole; gamma 0 keeps everything, zeros included.
+
+    Example:
+        >>> import torch
+        >>> StdThreshold(gamma=1.0)(torch.tensor([0.1, -0.2, 3.0, -4.0]))
+        tensor([ 0.0000,  0.0000,  3.0000, -4.0000])
+    """
+
+    gamma: float | Schedule
+    """Strength, >= 0 and finite, or a schedule of it."""
+    strict: bool = False
+    """Keep only ``abs(w) > beta``; then gamma 0 prunes the zeros."""
+
+    def __post_init__(self) -> None:
+        """Refuse a strength that is negative or not finite."""
+        for gamma in _ends(self.gamma):
+            if not (math.isfinite(gamma) and gamma >= 0):
+                raise ConfigError(
+                    f"gamma is {gamma}; the threshold is gamma * std(w), so give a finite number "
+                    ">= 0 (the paper uses 0 to 0.75)."
+                )
+
+    @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """One: prune."""
+        return (Sweep(prune=self),)
+
+    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
+        """Return each tensor's threshold (eq. 1)."""
+        threshold = (value_at(self.gamma, step) * moments.std).float()
+        return Cut(threshold, NO_TIES if self.strict else ALL_TIES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlobalMagnitude(Operator):
+    """Keep exactly the largest magnitudes of all tensors together (Han et al., 2015).
+
+    ``k = floor(density * n + 0.5)`` of the ``n`` weights of the set stay. Among equal magnitudes
+    the first stay: tensors in their order, entries in theirs. A density of 1 keeps everything,
+    zeros included.
+
+    Example:
+        >>> import torch
+        >>> GlobalMagnitude(density=0.5)(torch.tensor([1.0, -3.0, 1.0, 0.5]))
+        tensor([ 1., -3.,  0.,  0.])
+    """
+
+    density: float | Schedule
+    """Fraction of the weights that stay, 0 to 1, or a schedule of it."""
+
+    def __post_init__(self) -> None:
+        """Refuse a fraction outside 0 to 1."""
+        for density in _ends(self.density):
+            if not 0 <= density <= 1:
+                raise ConfigError(
+                    f"density is {density}; it is the fraction of weights that stay, so give a "
+                    "number from 0 to 1."
+                )
+
+    @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """One: prune."""
+        return (Sweep(prune=self),)
+
+    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
+        """Return the threshold that all tensors share, and each one's quota of ties."""
+        total = sum(t.numel() for t in tensors)
+        return keep_largest(tensors, math.floor(value_at(self.density, step) * total + 0.5))
+
+
+def _ends(setting: float | Schedule) -> tuple[float, ...]:
+    return (setting.start, setting.end) if isinstance(setting, Linear | Cubic) else (setting,)

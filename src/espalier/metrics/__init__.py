@@ -1,0 +1,24 @@
+"""Metrics: density, compression ratio (eq. 6), efficiency score (eq. 5); the published numbers."""
+
+from espalier.metrics.formulas import density, efficiency, ratio
+from espalier.metrics.published import (
+    PublishedEfficiency,
+    PublishedRun,
+    published_table1,
+    published_table2,
+)
+from espalier.metrics.score import Score, score_of, scores_by_layer, total_score
+
+__all__ = [
+    "PublishedEfficiency",
+    "PublishedRun",
+    "Score",
+    "density",
+    "efficiency",
+    "published_table1",
+    "published_table2",
+    "ratio",
+    "score_of",
+    "scores_by_layer",
+    "total_score",
+]

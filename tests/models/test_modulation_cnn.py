@@ -1,0 +1,43 @@
+"""The network for the modulation data has its stated size and takes its options."""
+
+import pytest
+import torch
+
+from espalier.errors import ConfigError
+from espalier.models import modulation_cnn
+
+
+def test_has_its_stated_number_of_parameters():
+    """The count that the docstring and the demo speak of."""
+    assert sum(p.numel() for p in modulation_cnn().parameters()) == 132_603
+
+
+@pytest.mark.parametrize(
+    ("options", "length"),
+    [({}, 128), ({"length": 100}, 100), ({"length": 9, "widths": [4, 5], "classes": 3}, 9)],
+)
+def test_maps_signals_to_classes(options, length):
+    """(N, 2, length) -> (N, classes), odd lengths too."""
+    network = modulation_cnn(**options)
+    assert network(torch.zeros(4, 2, length)).shape == (4, options.get("classes", 11))
+
+
+def test_layers_carry_readable_names():
+    """Convolutions with their normalization first, then the fully connected layers."""
+    names = [name for name, p in modulation_cnn().named_parameters() if p.dim() > 1]
+    assert names == ["conv1.weight", "conv2.weight", "conv3.weight", "fc1.weight", "fc2.weight"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"length": 7}, "length=7: expected an integer >= 8"),
+        ({"widths": ()}, r"widths=\(\): expected at least one convolution"),
+        ({"hidden": 0}, "hidden=0: expected an integer >= 1"),
+        ({"dropout": -0.1}, r"dropout=-0.1: expected a probability in \[0, 1\)"),
+    ],
+)
+def test_options_out_of_bounds_are_named(options, message):
+    """The message says which option and what is expected."""
+    with pytest.raises(ConfigError, match=message):
+        modulation_cnn(**options)

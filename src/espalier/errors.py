@@ -17,6 +17,8 @@ __all__ = [
     "NonFiniteError",
     "RecordError",
     "SelectionError",
+    "StoppedError",
+    "StorageError",
     "UnsupportedOptimizerError",
     "nearest",
 ]
@@ -56,6 +58,14 @@ class DataError(EspalierError, ValueError):
 
 class CheckpointError(EspalierError):
     """A checkpoint is damaged, incomplete or of another run."""
+
+
+class StorageError(EspalierError, OSError):
+    """A file can't be written: the disk is full, or the place can't be written to."""
+
+
+class StoppedError(EspalierError):
+    """A run was asked to stop; it has saved what it needs to go on."""
 
 
 class RecordError(EspalierError, ValueError):

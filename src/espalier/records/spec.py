@@ -1,0 +1,227 @@
+"""What a run is: every setting that decides its weights, written out."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from espalier.errors import ConfigError, RecordError, nearest
+from espalier.records.serial import VERSION, canonical, check_keys, require_version
+
+__all__ = [
+    "CADENCES",
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "ROUNDINGS",
+    "SCHEDULES",
+    "UPDATES",
+    "RunSpec",
+    "run_id",
+]
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+UPDATES = ("hybrid", "inplace", "latent")
+ROUNDINGS = ("nearest", "floor", "stochastic")
+CADENCES = ("every_step", "every_epoch")
+SCHEDULES = ("constant", "linear", "cubic")
+PRECISIONS = ("fp32", "bf16")
+
+DENSE_BITS = 32
+MAX_SEED = 2**63 - 1
+ID_LENGTH = 16
+"""Hex digits of a run's name: 64 bits, no two of a million runs alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """A training run, fully resolved: the same spec gives the same weights.
+
+    The defaults are the paper's network and data with the settings that the group's code shows.
+    Threads and device are no part of it; they are recorded beside it.
+
+    Raises:
+        ConfigError: a setting is out of its bounds or unknown.
+
+    Example:
+        >>> spec = RunSpec(gamma=0.5, bits=4)
+        >>> RunSpec.from_json(spec.to_json()) == spec
+        True
+    """
+
+    data: str = "cifar10"
+    """Name of the data set."""
+    model: str = "paper_cnn"
+    """Name of the network, or ``module:function``."""
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    """Keywords of the network's function, JSON values; what the data decides is left out."""
+    gamma: float = 0.375
+    """Pruning strength, >= 0 (eq. 1); 0 keeps everything."""
+    bits: int = 8
+    """Bits of a kept weight, 1 to 32 (eq. 3); 32 leaves values as they are."""
+    strict: bool = False
+    """Keep only ``abs(w) > beta`` instead of ``>=`` (eq. 2)."""
+    lr: float = 0.01
+    """Learning rate, > 0, constant."""
+    epochs: int = 200
+    """Most epochs, >= 1."""
+    patience: int = 15
+    """Epochs without a better validation accuracy after which the run stops; 0 never stops."""
+    optimizer: str = "sgd"
+    """One of ``OPTIMIZERS``."""
+    momentum: float = 0.9
+    """Of SGD, in [0, 1); the other optimizers don't use it."""
+    weight_decay: float = 0.0
+    """>= 0."""
+    batch_size: int = 64
+    """Samples a step, >= 1."""
+    update: str = "hybrid"
+    """Update rule, one of ``UPDATES``."""
+    rounding: str = "nearest"
+    """One of ``ROUNDINGS`` (eq. 4)."""
+    cadence: str = "every_step"
+    """When weights are compressed, one of ``CADENCES``."""
+    schedule: str = "constant"
+    """How gamma gets to its value, one of ``SCHEDULES``."""
+    augment: bool = False
+    """Flip, shift and cut the training images."""
+    precision: str = "fp32"
+    """Of the forward and backward pass, one of ``PRECISIONS``."""
+    seed: int = 0
+    """Of initialization, order, augmentation and dropout, 0 to 2**63 - 1."""
+    limit_train: int | None = None
+    """Train on that many samples, >= 1; all of them where None."""
+
+    def __post_init__(self) -> None:
+        """Check every setting and bring numbers into one form."""
+        for name in ("gamma", "lr", "momentum", "weight_decay"):
+            object.__setattr__(self, name, _number(name, getattr(self, name)))
+        _at_least("gamma", self.gamma, 0.0, "0 prunes nothing")
+        _at_least("weight_decay", self.weight_decay, 0.0, "0 decays nothing")
+        if self.lr <= 0:
+            raise ConfigError(f"lr={self.lr}: expected a learning rate > 0.")
+        if not 0 <= self.momentum < 1:
+            raise ConfigError(f"momentum={self.momentum}: expected a number in [0, 1).")
+        _integer("bits", self.bits, 1, DENSE_BITS, "32 leaves values as they are")
+        _integer("epochs", self.epochs, 1)
+        _integer("patience", self.patience, 0, note="0 never stops early")
+        _integer("batch_size", self.batch_size, 1)
+        _integer("seed", self.seed, 0, MAX_SEED)
+        if self.limit_train is not None:
+            _integer("limit_train", self.limit_train, 1)
+        for name, known in _CHOICES.items():
+            _choice(name, getattr(self, name), known)
+        for name in ("data", "model"):
+            _text(name, getattr(self, name))
+        for name in ("strict", "augment"):
+            _flag(name, getattr(self, name))
+        object.__setattr__(self, "model_options", _json_object(self.model_options))
+
+    @property
+    def compresses(self) -> bool:
+        """Whether anything is compressed; the dense baseline is gamma 0 at 32 bits."""
+        return self.gamma > 0 or self.bits < DENSE_BITS
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record: its version and every setting."""
+        return {"version": VERSION, **{f.name: getattr(self, f.name) for f in fields(self)}}
+
+    @classmethod
+    def from_json(cls, data: Any, *, what: str = "spec") -> "RunSpec":
+        """Read what :meth:`to_json` gave.
+
+        Args:
+            data: the parsed JSON.
+            what: how messages call it, for instance the file's name.
+
+        Raises:
+            RecordError: an unknown or missing key, a newer version, or a setting out of bounds.
+        """
+        settings = require_version(data, what)
+        check_keys(settings, (f.name for f in fields(cls)), what)
+        try:
+            return cls(**settings)
+        except ConfigError as error:
+            raise RecordError(f"{what}: {error}") from error
+
+    def differences(self, other: "RunSpec") -> list[str]:
+        """Name the settings in which two specs differ, with both values: ``"bits: 8, not 4"``.
+
+        Example:
+            >>> RunSpec(bits=8).differences(RunSpec(bits=4))
+            ['bits: 8, not 4']
+        """
+        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return [f"{name}: {mine}, not {theirs}" for name, mine, theirs in pairs if mine != theirs]
+
+
+def run_id(spec: RunSpec) -> str:
+    """Return the run's name: the hash of its canonical spec and the records' version.
+
+    Example:
+        >>> run_id(RunSpec(gamma=0)) == run_id(RunSpec(gamma=0.0))
+        True
+    """
+    return hashlib.sha256(canonical(spec.to_json()).encode()).hexdigest()[:ID_LENGTH]
+
+
+_CHOICES = {
+    "optimizer": OPTIMIZERS,
+    "update": UPDATES,
+    "rounding": ROUNDINGS,
+    "cadence": CADENCES,
+    "schedule": SCHEDULES,
+    "precision": PRECISIONS,
+}
+
+
+def _number(name: str, value: Any) -> float:
+    """Return a finite float; -0.0 becomes 0.0, so that equal numbers have one text."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{name}={value!r}: expected a finite number.")
+    return float(value) + 0.0
+
+
+def _at_least(name: str, value: float, least: float, note: str) -> None:
+    if value < least:
+        raise ConfigError(f"{name}={value}: expected a number >= {least:g} ({note}).")
+
+
+def _integer(name: str, value: Any, least: int, most: int | None = None, note: str = "") -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        pass
+    elif most is None or value <= most:
+        return
+    bounds = f">= {least}" if most is None else f"from {least} to {most}"
+    raise ConfigError(
+        f"{name}={value!r}: expected an integer {bounds}{f' ({note})' if note else ''}."
+    )
+
+
+def _choice(name: str, value: Any, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(
+            f"{name}={value!r}: expected one of {', '.join(known)}.{nearest(str(value), known)}"
+        )
+
+
+def _text(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{name}={value!r}: expected a name.")
+
+
+def _flag(name: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}={value!r}: expected true or false.")
+
+
+def _json_object(options: Any) -> dict[str, Any]:
+    """Return a copy in JSON's own types (tuples become lists), keys sorted."""
+    if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
+        raise ConfigError(f"model_options={options!r}: expected names with their values.")
+    try:
+        copied: dict[str, Any] = json.loads(canonical(dict(options)))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"model_options={options!r}: {error}; expected JSON values.") from error
+    return copied

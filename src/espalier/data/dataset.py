@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +23,7 @@ class Split:
     """
 
     inputs: Tensor
-    """uint8 images, shape (N, channels, height, width), or float32 signals, (N, channels, length)."""
+    """uint8 images (N, channels, height, width) or float32 signals (N, channels, length)."""
 
     labels: Tensor
     """int64, shape (N,): indices into the data set's classes."""
@@ -33,7 +34,8 @@ class Split:
         if self.inputs.ndim != kinds.get(self.inputs.dtype):
             raise DataError(
                 f"inputs are {self.inputs.dtype} of shape {tuple(self.inputs.shape)}; expected "
-                "uint8 images (N, channels, height, width) or float32 signals (N, channels, length)."
+                "uint8 images (N, channels, height, width) or float32 signals (N, channels, "
+                "length)."
             )
         if self.labels.dtype != torch.int64 or self.labels.shape != self.inputs.shape[:1]:
             raise DataError(
@@ -65,7 +67,7 @@ class Dataset:
     """Names; a label is an index into them."""
 
     mean: tuple[float, ...]
-    """A value a channel: of inputs scaled to [0, 1] for images, of the inputs themselves for signals."""
+    """A value a channel: of images scaled to [0, 1], of signals as they are."""
 
     std: tuple[float, ...]
     """Population standard deviation a channel, on the same scale as ``mean``; > 0."""
@@ -88,7 +90,9 @@ def stratified(labels: Tensor, count: int, *, seed: int) -> Tensor:
     """Draw ``count`` of the samples so that classes keep their proportions.
 
     Each class gives ``floor(count * class size / N)``; what is left over goes, one each, to the
-    classes with the largest remainders (the first class among equals).
+    classes with the largest remainders (the first class among equals). Each sample has a random
+    key, and a class gives the samples with its smallest ones. Keys are raw words of PCG64, a stream
+    that NumPy keeps fixed over versions and platforms, so that the same samples are drawn anywhere.
 
     Args:
         labels: int64, shape (N,).
@@ -109,19 +113,17 @@ def stratified(labels: Tensor, count: int, *, seed: int) -> Tensor:
     total = len(labels)
     if not 0 <= count <= total:
         raise ConfigError(f"asked to draw {count} of {total} samples; give 0 to {total}.")
-    if total == 0:
-        return torch.empty(0, dtype=torch.int64)
-    sizes = torch.bincount(labels)
-    shares = sizes * count // total
-    remainders = sizes * count % total
-    most_left = torch.argsort(remainders, descending=True, stable=True)
+    classes = labels.numpy(force=True)
+    sizes = np.bincount(classes)
+    shares, remainders = np.divmod(sizes * count, max(total, 1))
+    most_left = np.argsort(-remainders, kind="stable")
     shares[most_left[: count - int(shares.sum())]] += 1
-    generator = torch.Generator().manual_seed(seed)
-    picked = []
-    for label, share in enumerate(shares.tolist()):
-        members = torch.nonzero(labels == label).flatten()
-        picked.append(members[torch.randperm(len(members), generator=generator)[:share]])
-    return torch.cat(picked).sort().values
+    keys = np.random.PCG64(seed).random_raw(total)
+    by_class_then_key = np.lexsort((keys, classes))
+    starts = np.cumsum(sizes) - sizes
+    rank_in_class = np.arange(total) - np.repeat(starts, sizes)
+    drawn = by_class_then_key[rank_in_class < np.repeat(shares, sizes)]
+    return torch.from_numpy(np.sort(drawn))
 
 
 def limit(dataset: Dataset, count: int) -> Dataset:

@@ -1,5 +1,6 @@
 """Metrics: density, compression ratio (eq. 6), efficiency score (eq. 5); the published numbers."""
 
+from espalier.metrics.entropy import entropy_bytes
 from espalier.metrics.formulas import density, efficiency, ratio
 from espalier.metrics.published import (
     PublishedEfficiency,
@@ -15,6 +16,7 @@ __all__ = [
     "Score",
     "density",
     "efficiency",
+    "entropy_bytes",
     "published_table1",
     "published_table2",
     "ratio",

@@ -57,6 +57,9 @@ class Pruner(Protocol):
     def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
         """Return the cut, from the weights (float32), their moments and the training step."""
 
+    def budget(self, step: int) -> float | None:
+        """Return the fraction of weights that shall stay at a step; None where none is asked."""
+
 
 class Quantizer(Protocol):
     """Says on which grid the kept weights are put."""
@@ -107,6 +110,11 @@ class Operator(ABC):
         """Bits of a kept weight: those of the last grid, 32 without one."""
         return min([s.quantize.bits for s in self.sweeps if s.quantize], default=DENSE_BITS)
 
+    def asked_density(self, step: int) -> float | None:
+        """Return the fraction of weights that a budget lets stay at a step; None without one."""
+        asked = [s.prune.budget(step) for s in self.sweeps if s.prune]
+        return asked[-1] if asked else None
+
     def init(self, weights: Mapping[str, Tensor]) -> State:
         """Return the state before the first pass over these weights.
 
@@ -151,7 +159,12 @@ class Operator(ABC):
         """
         if state.written is None:
             raise ConfigError("nothing was written yet: encode the weights that apply() returned.")
-        rows = zip(state.names, state.written.step.tolist(), state.written.kept.tolist())
+        rows = zip(
+            state.names,
+            state.written.step.tolist(),
+            state.written.kept.tolist(),
+            strict=True,
+        )
         return {
             name: encode(
                 weights[name].detach().float().cpu().numpy(), step=step, bits=self.bits, kept=kept
@@ -254,7 +267,7 @@ def _noise(tensors: Sequence[Tensor], rng: Tensor | None) -> tuple[list[Tensor],
 
 
 def _raise_not_finite(names: Sequence[str], finite: Tensor) -> None:
-    bad = [name for name, ok in zip(names, finite.tolist()) if not ok]
+    bad = [name for name, ok in zip(names, finite.tolist(), strict=True) if not ok]
     raise NonFiniteError(
         f"weights of {', '.join(bad[:5])}{', ...' if len(bad) > 5 else ''} are NaN or infinite, "
         "and nothing was compressed. The step before has diverged: lower the learning rate, clip "

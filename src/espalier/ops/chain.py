@@ -19,7 +19,7 @@ class Chain(Operator):
         >>> import torch
         >>> op = Chain(prune=GlobalMagnitude(density=0.5), quantize=UniformQuantizer(bits=2))
         >>> op(torch.tensor([0.1, -1.0, 0.2, 3.0]))
-        tensor([ 0., -2.,  0.,  4.])
+        tensor([0., 0., 0., 4.])
     """
 
     prune: Pruner
@@ -42,7 +42,7 @@ class PruneThenQuantize(Operator):
     Example:
         >>> import torch
         >>> PruneThenQuantize(gamma=0.5, bits=2)(torch.tensor([0.1, -1.0, 0.2, 3.0]))
-        tensor([0.0000, 0.0000, 0.0000, 2.2604])
+        tensor([0.0000, 0.0000, 0.0000, 2.2614])
     """
 
     gamma: float | Schedule
@@ -63,9 +63,7 @@ class PruneThenQuantize(Operator):
         """One: both at once."""
         prune = StdThreshold(gamma=self.gamma, strict=self.strict)
         return (
-            Sweep(
-                prune=prune, quantize=UniformQuantizer(bits=self.bits, rounding=self.rounding)
-            ),
+            Sweep(prune=prune, quantize=UniformQuantizer(bits=self.bits, rounding=self.rounding)),
         )
 
 

@@ -113,20 +113,16 @@ def keep_largest(tensors: Sequence[Tensor], k: int) -> Cut:
     if k == total:
         return Cut(torch.zeros(n, device=device), ALL_TIES)
     if _compiled(tensors):
-        above, equal = np.empty(n, np.int64), np.empty(n, np.int64)
-        value = core.largest(_addresses(tensors), _sizes(tensors), k, above, equal, _threads())
+        value, *rows = core.largest(_addresses(tensors), _sizes(tensors), k, _threads())
         threshold = torch.tensor(value, dtype=torch.float32)
-        counts = torch.from_numpy(above), torch.from_numpy(equal)
+        above, equal = (torch.tensor(row, dtype=torch.int64) for row in rows)
     else:
         magnitudes = [t.abs() for t in tensors]
         threshold = torch.cat([m.reshape(-1) for m in magnitudes]).kthvalue(total - k + 1).values
-        counts = (
-            torch.stack([(m > threshold).sum() for m in magnitudes]),
-            torch.stack([(m == threshold).sum() for m in magnitudes]),
-        )
-    above_, equal_ = counts
-    before = equal_.cumsum(0) - equal_
-    quota = torch.minimum((k - above_.sum() - before).clamp(min=0), equal_)
+        above = torch.stack([(m > threshold).sum() for m in magnitudes])
+        equal = torch.stack([(m == threshold).sum() for m in magnitudes])
+    earlier = equal.cumsum(0) - equal
+    quota = torch.minimum((k - above.sum() - earlier).clamp(min=0), equal)
     return Cut(threshold.expand(n).contiguous(), quota)
 
 

@@ -76,8 +76,6 @@ def _from_json(plain: dict[str, Any]) -> Any:
                 f"{nearest(setting, known)}"
             )
     try:
-        return kind(
-            **{k: _from_json(v) if isinstance(v, dict) else v for k, v in settings.items()}
-        )
+        return kind(**{k: _from_json(v) if isinstance(v, dict) else v for k, v in settings.items()})
     except TypeError as error:
         raise ConfigError(f"{name} can't be made from {settings}: {error}.") from error

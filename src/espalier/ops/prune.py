@@ -26,7 +26,7 @@ class StdThreshold(Operator):
     Example:
         >>> import torch
         >>> StdThreshold(gamma=1.0)(torch.tensor([0.1, -0.2, 3.0, -4.0]))
-        tensor([ 0.0000,  0.0000,  3.0000, -4.0000])
+        tensor([ 0.,  0.,  3., -4.])
     """
 
     gamma: float | Schedule
@@ -52,6 +52,10 @@ class StdThreshold(Operator):
         """Return each tensor's threshold (eq. 1)."""
         threshold = (value_at(self.gamma, step) * moments.std).float()
         return Cut(threshold, NO_TIES if self.strict else ALL_TIES)
+
+    def budget(self, step: int) -> float | None:
+        """Return None: the threshold decides, not a budget."""
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,10 @@ class GlobalMagnitude(Operator):
         """Return the threshold that all tensors share, and each one's quota of ties."""
         total = sum(t.numel() for t in tensors)
         return keep_largest(tensors, math.floor(value_at(self.density, step) * total + 0.5))
+
+    def budget(self, step: int) -> float | None:
+        """Return the fraction of weights that stay."""
+        return value_at(self.density, step)
 
 
 def _ends(setting: float | Schedule) -> tuple[float, ...]:

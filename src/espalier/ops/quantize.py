@@ -86,5 +86,3 @@ class UniformQuantizer(Operator):
             extent = moments.max_abs.double() - cut.threshold.double()
             step = extent / (2 ** (self.bits - 1) - 1)
         return torch.where(step >= torch.finfo(torch.float32).tiny, step, 0.0).float()
-
-

@@ -1,0 +1,20 @@
+"""Compression in a user's own training loop: which parameters, which operator, hooks, reports."""
+
+from espalier.compressor.compressor import Cadence, Compressor, attach
+from espalier.compressor.group import Update
+from espalier.compressor.preview import LayerPreview, Preview, preview
+from espalier.compressor.report import LayerReport, Report
+from espalier.compressor.select import Rule
+
+__all__ = [
+    "Cadence",
+    "Compressor",
+    "LayerPreview",
+    "LayerReport",
+    "Preview",
+    "Report",
+    "Rule",
+    "Update",
+    "attach",
+    "preview",
+]

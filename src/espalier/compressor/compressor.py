@@ -1,0 +1,462 @@
+"""The compressor: hooks on a real optimizer, so that a user's loop stays as it is."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar, cast, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.optim import LBFGS, Optimizer
+
+from espalier.compressor.group import Group, Update
+from espalier.compressor.report import LayerReport, Report
+from espalier.compressor.select import Rule, select
+from espalier.encoded import DENSE_BITS, Encoded
+from espalier.errors import (
+    CheckpointError,
+    ConfigError,
+    DeadLayerError,
+    DeadLayerWarning,
+    UnsupportedOptimizerError,
+    nearest,
+)
+from espalier.ops import Operator
+
+__all__ = ["Cadence", "Compressor", "attach"]
+
+Cadence = Literal["every_step", "every_epoch"]
+"""When weights are compressed: after each optimizer step, or at each epoch's end."""
+
+OnDeadLayer = Literal["warn", "error", "ignore"]
+
+STATE_VERSION = 1
+
+Hook = TypeVar("Hook", bound=Callable[..., Any])
+
+
+def _outside_graphs(hook: Hook) -> Hook:
+    """Keep a hook out of what torch.compile traces."""
+    return cast(Hook, torch.compiler.disable(hook))
+
+
+def attach(
+    model: nn.Module,
+    optimizer: Optimizer,
+    operator: Operator | Sequence[Rule],
+    *,
+    update: Update = "hybrid",
+    cadence: Cadence = "every_step",
+    steps_per_epoch: int | None = None,
+    start_step: int = 0,
+    on_dead_layer: OnDeadLayer = "warn",
+) -> "Compressor":
+    """Compress a model's weights whenever its optimizer steps.
+
+    Args:
+        model: any module, wrapped or not. All its parameters are compressed, biases too, but for
+            those of normalizations; give rules to choose otherwise.
+        optimizer: any optimizer that takes one gradient a step, over parameters of the model.
+        operator: what to do, or rules that say it for each parameter; the first match decides.
+        update: what the next update starts from. ``hybrid``: the pruned weights, quantization being
+            straight-through within an epoch and written at its end. ``inplace``: the compressed
+            weights. ``latent``: a dense copy, updated by the gradient taken at the compressed
+            weights.
+        cadence: ``every_step``, or ``every_epoch`` as the conventional schemes do.
+        steps_per_epoch: optimizer steps of an epoch; or call :meth:`Compressor.end_epoch`.
+        start_step: number of first steps that train densely. What changes with the step, such as
+            gamma, is a schedule of the operator.
+        on_dead_layer: what to do when a tensor loses its last weight.
+
+    Returns:
+        The compressor: report, state, and the way back.
+
+    Raises:
+        ConfigError: an option is out of its bounds.
+        SelectionError: a rule matches nothing, or nothing is left to compress.
+        UnsupportedOptimizerError: the optimizer evaluates its closure many times a step.
+
+    Example:
+        >>> import torch
+        >>> from espalier.ops import PruneThenQuantize
+        >>> model = torch.nn.Linear(8, 4)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> compressor = attach(model, optimizer, PruneThenQuantize(gamma=0.5, bits=3))
+        >>> model(torch.ones(2, 8)).sum().backward()
+        >>> optimizer.step()
+        >>> compressor.report().density_mask < 1
+        True
+    """
+    _check_options(update, cadence, steps_per_epoch, start_step, on_dead_layer)
+    if isinstance(optimizer, LBFGS):
+        raise UnsupportedOptimizerError(
+            "LBFGS evaluates its closure many times a step and mixes gradients of different "
+            "weights, which compression at every step would falsify; use SGD, Adam or AdamW."
+        )
+    rules = [Rule(operator=operator)] if isinstance(operator, Operator) else list(operator)
+    updated = [p for group in optimizer.param_groups for p in group["params"]]
+    selection = select(model, rules, updated=updated)
+    return Compressor(
+        optimizer,
+        [Group(op, members, update) for op, members in selection.groups],
+        selection.dense,
+        update=update,
+        cadence=cadence,
+        steps_per_epoch=steps_per_epoch,
+        start_step=start_step,
+        on_dead_layer=on_dead_layer,
+    )
+
+
+class Compressor:
+    """Compresses after each step of an optimizer; made by :func:`attach`.
+
+    Between steps the model's parameters hold the compressed weights.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        groups: list[Group],
+        dense: dict[str, tuple[nn.Parameter, str]],
+        *,
+        update: Update,
+        cadence: Cadence,
+        steps_per_epoch: int | None,
+        start_step: int,
+        on_dead_layer: OnDeadLayer,
+    ) -> None:
+        """Hook into the optimizer."""
+        self.steps = 0
+        """Optimizer steps so far; steps that a gradient scaler skips don't count."""
+        self.epochs = 0
+        """Epochs that have ended so far."""
+        self._groups = groups
+        self._dense = dense
+        self._update = update
+        self._cadence = cadence
+        self._steps_per_epoch = steps_per_epoch
+        self._start_step = start_step
+        self._on_dead_layer = on_dead_layer
+        self._named_dead: set[str] = set()
+        self._current = False  # whether the parameters hold what the last pass wrote
+        self._skipped = False
+        self._maybe_skipped: Tensor | None = None
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    # ---- the step -------------------------------------------------------------------------------
+
+    @_outside_graphs
+    @torch.no_grad()
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Bring back the weights that take the update."""
+        skip = getattr(optimizer, "found_inf", None)  # a scaler lets the optimizer skip by itself
+        self._skipped = skip is not None and skip.device.type == "cpu" and bool(skip.item())
+        if self._skipped:
+            return None
+        self._maybe_skipped = None if skip is None or skip.device.type == "cpu" else skip
+        if self._maybe_skipped is not None:
+            for group in self._groups:
+                group.remember()
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None:
+            self._restore()
+            return None
+        evaluations = 0
+
+        @torch.enable_grad()
+        def once() -> Any:
+            """Evaluate at the compressed weights, then bring the others back."""
+            nonlocal evaluations
+            evaluations += 1
+            if evaluations > 1:
+                raise UnsupportedOptimizerError(
+                    f"{type(optimizer).__name__} evaluates its closure many times a step, which "
+                    "compression at every step can't follow; use an optimizer that takes one "
+                    "gradient a step."
+                )
+            loss = closure()
+            with torch.no_grad():
+                self._restore()
+            return loss
+
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": once}
+        return (args[0], once, *args[2:]), kwargs
+
+    def _restore(self) -> None:
+        for group in self._groups:
+            group.restore()
+
+    @_outside_graphs
+    @torch.no_grad()
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """Compress what the optimizer has updated."""
+        if self._skipped:
+            return
+        step = self.steps
+        self.steps += 1
+        self._current = False
+        for group in self._groups:
+            group.settle()
+        if self._cadence == "every_step" and step >= self._start_step:
+            self._compress(step)
+        if self._steps_per_epoch and self.steps % self._steps_per_epoch == 0:
+            self._end_epoch()
+
+    def _compress(self, step: int) -> None:
+        for group in self._groups:
+            group.compress(step)
+            if self._maybe_skipped is not None:
+                group.undo_where(self._maybe_skipped)
+            if group.on_host:
+                self._check(group)
+        self._current = True
+
+    # ---- the epoch ------------------------------------------------------------------------------
+
+    def end_epoch(self) -> None:
+        """Say that an epoch has ended: ``hybrid`` writes, ``every_epoch`` compresses.
+
+        Raises:
+            ConfigError: the compressor counts epochs itself, by ``steps_per_epoch``.
+            NonFiniteError, DeadLayerError: what was found on the device since the last check.
+        """
+        if self._steps_per_epoch:
+            raise ConfigError(
+                f"epochs end by themselves every steps_per_epoch={self._steps_per_epoch} steps; "
+                "either give that or call end_epoch(), not both."
+            )
+        self._end_epoch()
+
+    @torch.no_grad()
+    def _end_epoch(self) -> None:
+        self.epochs += 1
+        if self._cadence == "every_epoch" and self.steps > self._start_step:
+            self._compress(self.steps - 1)
+        for group in self._groups:
+            if self._update == "hybrid":
+                group.settle()
+            self._check(group)
+
+    def _check(self, group: Group) -> None:
+        """Speak of tensors that died, each once."""
+        for name, at in group.check():
+            if name in self._named_dead or self._on_dead_layer == "ignore":
+                continue
+            self._named_dead.add(name)
+            message = (
+                f"{name} lost its last weight at step {at}: every magnitude fell below the "
+                "threshold. Compress it less by a rule of its own, Rule(name="
+                f"{name!r}, operator=...), or leave it dense with operator=None."
+            )
+            if self._on_dead_layer == "error":
+                raise DeadLayerError(message)
+            warnings.warn(message, DeadLayerWarning, stacklevel=3)
+
+    # ---- what was done --------------------------------------------------------------------------
+
+    def report(self) -> Report:
+        """Say what was done to each parameter; ``print`` of it is a table.
+
+        Raises:
+            ConfigError: compression is due at an epoch's end and no epoch has ended yet.
+        """
+        self._require_epochs()
+        layers = []
+        for group in self._groups:
+            self._check(group)
+            layers += _compressed_rows(group)
+        for name, (parameter, reason) in self._dense.items():
+            layers.append(_dense_row(name, parameter, reason))
+        asked = [group.operator.asked_density(max(self.steps - 1, 0)) for group in self._groups]
+        return Report(
+            layers=tuple(layers),
+            steps=self.steps,
+            epochs=self.epochs,
+            asked_density=asked[0] if len(asked) == 1 else None,
+            notes=self._notes(),
+        )
+
+    def encoded(self) -> dict[str, Encoded]:
+        """Return the codes of each compressed parameter, by name.
+
+        Raises:
+            ConfigError: the weights are not what the last pass wrote: nothing was compressed yet,
+                or the optimizer has stepped since.
+        """
+        self._require_epochs()
+        if not self._current:
+            raise ConfigError(
+                "the weights are not compressed at this moment: "
+                + (
+                    f"compression starts after step {self._start_step} and {self.steps} were taken."
+                    if self._cadence == "every_step"
+                    else "steps were taken since the epoch ended; call end_epoch() or detach()."
+                )
+            )
+        found: dict[str, Encoded] = {}
+        for group in self._groups:
+            weights = dict(zip(group.names, group.parameters, strict=True))
+            found |= group.operator.encode(weights, group.state)
+        return found
+
+    def detach(self) -> None:
+        """Take the hooks off; the model keeps the compressed weights. Again does nothing.
+
+        Raises:
+            ConfigError: compression is due at an epoch's end and no epoch has ended yet.
+        """
+        self._require_epochs()
+        if self._handles and not self._current and self.steps > self._start_step:
+            with torch.no_grad():
+                self._compress(self.steps - 1)
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        for group in self._groups:
+            group.settle()
+            self._check(group)
+
+    def _require_epochs(self) -> None:
+        if self._cadence == "every_epoch" and self.steps and not self.epochs:
+            raise ConfigError(
+                f"{self.steps} steps were taken and no epoch has ended, so that nothing was "
+                "compressed: pass steps_per_epoch=..., or call end_epoch() at each epoch's end."
+            )
+
+    def _notes(self) -> tuple[str, ...]:
+        notes = []
+        if self._update == "hybrid" and self.steps and not self.epochs:
+            notes.append(
+                "hybrid: no epoch has ended yet, so that quantization has been straight-through "
+                "only; it is written when weights are saved or the compressor is detached."
+            )
+        if not self._current:
+            notes.append(f"the weights are not compressed at this moment (step {self.steps}).")
+        return tuple(notes)
+
+    # ---- stop and resume ------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs besides the model's and the optimizer's states.
+
+        Returns:
+            ``version``, ``config`` (plain data) and ``tensors`` (a flat dict), all of which
+            safetensors and JSON can hold. Tensors are the compressor's own, as in torch.
+        """
+        tensors = {
+            f"{i}.{name}": tensor
+            for i, group in enumerate(self._groups)
+            for name, tensor in group.tensors().items()
+        }
+        config = {
+            **self._identity(),
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "current": self._current,
+            "named_dead": sorted(self._named_dead),
+        }
+        return {"version": STATE_VERSION, "config": config, "tensors": tensors}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state; load the model's and the optimizer's states too.
+
+        Raises:
+            CheckpointError: the state is of a newer version, of another operator, update rule or
+                cadence, or of another model.
+        """
+        if state.get("version") != STATE_VERSION:
+            raise CheckpointError(
+                f"the compressor's state has version {state.get('version')} and this software "
+                f"reads {STATE_VERSION}; use the version that wrote it."
+            )
+        config = state["config"]
+        for setting, mine in self._identity().items():
+            if config.get(setting) != mine:
+                raise CheckpointError(
+                    f"the compressor's state was saved with {setting} = {config.get(setting)} and "
+                    f"this compressor has {mine}; attach with the same settings to resume."
+                )
+        self.steps, self.epochs = config["steps"], config["epochs"]
+        self._current, self._named_dead = config["current"], set(config["named_dead"])
+        for i, group in enumerate(self._groups):
+            prefix = f"{i}."
+            mine = {
+                name.removeprefix(prefix): tensor
+                for name, tensor in state["tensors"].items()
+                if name.startswith(prefix)
+            }
+            group.load(mine, self.steps)
+
+    def _identity(self) -> dict[str, Any]:
+        """Return the settings that a resumed run must share."""
+        return {
+            "update": self._update,
+            "cadence": self._cadence,
+            "steps_per_epoch": self._steps_per_epoch,
+            "start_step": self._start_step,
+            "operators": [repr(group.operator) for group in self._groups],
+            "parameters": [list(group.names) for group in self._groups],
+        }
+
+
+def _compressed_rows(group: Group) -> list[LayerReport]:
+    written = group.state.written
+    rows = []
+    for i, (name, p) in enumerate(zip(group.names, group.parameters, strict=True)):
+        values = p.detach().float()
+        step = 0.0 if written is None else float(written.step[i])
+        rows.append(
+            LayerReport(
+                name=name,
+                parameters=p.numel(),
+                kept=p.numel() if written is None else int(written.kept[i]),
+                nonzero=int((values != 0).sum()),
+                bits=group.operator.bits,
+                levels=int(torch.unique(values).numel()),
+                step=step or None,
+                threshold=0.0 if written is None else float(written.threshold[i]),
+                status=f"compressed by {type(group.operator).__name__}"
+                if written is not None
+                else f"to be compressed by {type(group.operator).__name__}",
+            )
+        )
+    return rows
+
+
+def _dense_row(name: str, parameter: nn.Parameter, reason: str) -> LayerReport:
+    return LayerReport(
+        name=name,
+        parameters=parameter.numel(),
+        kept=parameter.numel(),
+        nonzero=int((parameter.detach() != 0).sum()),
+        bits=DENSE_BITS,
+        levels=None,
+        step=None,
+        threshold=None,
+        status=f"left dense because {reason}",
+    )
+
+
+def _check_options(
+    update: str, cadence: str, steps_per_epoch: int | None, start_step: int, on_dead_layer: str
+) -> None:
+    for what, value, known in (
+        ("update", update, get_args(Update)),
+        ("cadence", cadence, get_args(Cadence)),
+        ("on_dead_layer", on_dead_layer, get_args(OnDeadLayer)),
+    ):
+        if value not in known:
+            raise ConfigError(
+                f"{what} is {value!r}; it is one of {', '.join(known)}.{nearest(str(value), known)}"
+            )
+    if steps_per_epoch is not None and steps_per_epoch < 1:
+        raise ConfigError(f"steps_per_epoch is {steps_per_epoch}; an epoch has at least one step.")
+    if start_step < 0:
+        raise ConfigError(f"start_step is {start_step}; give the number of dense steps, >= 0.")

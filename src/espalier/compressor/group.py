@@ -1,0 +1,205 @@
+"""Parameters that one operator compresses as a set, and the copies that updates start from."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import Parameter
+
+from espalier.errors import CheckpointError, NonFiniteError
+from espalier.ops import Operator, Written, compress_, kernels
+
+__all__ = ["Group", "Update"]
+
+Update = Literal["hybrid", "inplace", "latent"]
+"""What the next update starts from. ``inplace``: the compressed weights. ``hybrid``: the pruned
+weights, off the grid within an epoch. ``latent``: a dense copy that compression never touches."""
+
+
+class Group:
+    """The parameters of one rule, its operator's state, and the weights that take the updates.
+
+    Between steps the parameters hold the compressed weights. Where the update rule asks for it, a
+    *shadow* of each holds what the next update is added to; it comes back for the update itself.
+    """
+
+    def __init__(
+        self, operator: Operator, parameters: Mapping[str, Parameter], update: Update
+    ) -> None:
+        """Prepare; nothing is compressed yet."""
+        self.operator = operator
+        self.names = tuple(parameters)
+        self.parameters = list(parameters.values())
+        self.update: Update = update
+        self.state = operator.init(parameters)
+        self.shadows: list[Tensor] | None = None
+        """What the next update starts from, where that is not what the parameters hold."""
+        self._buffers: list[Tensor] | None = None
+        n, device = len(self.parameters), self.parameters[0].device
+        self.died_at = torch.full((n,), -1, dtype=torch.int64, device=device)
+        """Step at which a tensor lost its last weight; -1 where it never did."""
+        self.diverged_at = self.died_at.clone()
+        """Step at which a weight was not finite; -1 where none was."""
+
+    @property
+    def on_host(self) -> bool:
+        """Whether reading a value makes nobody wait."""
+        return self.parameters[0].device.type == "cpu"
+
+    def restore(self) -> None:
+        """Bring the weights that take the update back into the parameters."""
+        if self.shadows is not None:
+            self._follow()
+            kernels.copy(self.parameters, self.shadows)
+
+    def compress(self, step: int) -> None:
+        """Compress what the parameters hold.
+
+        Raises:
+            NonFiniteError: a weight is NaN or infinite; on the host at once, before anything is
+                written; on other devices :meth:`check` says so later.
+        """
+        self.state = replace(self.state, step=step)
+        shadows = self._shadow_buffers()
+        self.state = compress_(
+            self.operator,
+            self.parameters,
+            self.state,
+            shadows=shadows,
+            spared="everything" if self.update == "latent" else "quantization",
+            check=self.on_host,
+        )
+        self.shadows = shadows
+        if self.state.written is not None:
+            self._mark(step, self.state.written)
+
+    def remember(self) -> None:
+        """Keep what a step that turns out to be skipped must leave as it was."""
+        weights = [p.detach().clone() for p in self.parameters]
+        shadows = [s.clone() for s in self.shadows] if self.shadows else weights
+        self._before = (weights, shadows, self.state, self.died_at)
+
+    def undo_where(self, skipped: Tensor) -> None:
+        """Take the last step back where ``skipped`` is not 0, without reading it."""
+        weights, shadows, state, died_at = self._before
+        skipped = skipped.reshape(()).bool()
+        for p, before in zip(self.parameters, weights, strict=True):
+            p.copy_(torch.where(skipped, before, p))
+        for shadow, before in zip(self.shadows or (), shadows, strict=bool(self.shadows)):
+            shadow.copy_(torch.where(skipped, before, shadow))
+        self.died_at = torch.where(skipped, died_at, self.died_at)
+        if state.written is not None and self.state.written is not None:
+            rows = {
+                f.name: torch.where(
+                    skipped, getattr(state.written, f.name), getattr(self.state.written, f.name)
+                )
+                for f in fields(Written)
+            }
+            self.state = replace(self.state, written=Written(**rows))
+
+    def settle(self) -> None:
+        """Let the next update start from the compressed weights."""
+        self.shadows = None
+
+    def check(self) -> list[tuple[str, int]]:
+        """Return the tensors that died, with the step.
+
+        Raises:
+            NonFiniteError: a weight was not finite at some step.
+        """
+        diverged = [
+            f"{name} at step {at}"
+            for name, at in zip(self.names, self.diverged_at.tolist(), strict=True)
+            if at >= 0
+        ]
+        if diverged:
+            raise NonFiniteError(
+                f"weights were NaN or infinite in {', '.join(diverged[:5])}. The training has "
+                "diverged: lower the learning rate, clip the gradients or look at the data."
+            )
+        died = zip(self.names, self.died_at.tolist(), strict=True)
+        return [(name, at) for name, at in died if at >= 0]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what a checkpoint must hold besides the model."""
+        found = {"died_at": self.died_at, "diverged_at": self.diverged_at}
+        if self.state.rng is not None:
+            found["rng"] = self.state.rng
+        if self.state.written is not None:
+            for f in fields(Written):
+                found[f"written.{f.name}"] = getattr(self.state.written, f.name)
+        for name, shadow in zip(self.names, self.shadows or (), strict=bool(self.shadows)):
+            found[f"shadow.{name}"] = shadow
+        return found
+
+    def load(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Take over what :meth:`tensors` gave.
+
+        Raises:
+            CheckpointError: a tensor is missing or of another shape.
+        """
+        device = self.parameters[0].device
+        self.died_at, self.diverged_at = (
+            _take(tensors, name, (len(self.names),)).to(device)
+            for name in ("died_at", "diverged_at")
+        )
+        written = None
+        if "written.step" in tensors:
+            rows = {
+                f.name: _take(tensors, f"written.{f.name}", (len(self.names),)).to(device)
+                for f in fields(Written)
+            }
+            written = Written(**rows)
+        rng = tensors["rng"].cpu() if "rng" in tensors else self.state.rng
+        self.state = replace(self.state, step=step, written=written, rng=rng)
+        self.shadows = None
+        if any(name.startswith("shadow.") for name in tensors):
+            buffers = self._shadow_buffers() or []
+            for name, buffer in zip(self.names, buffers, strict=True):
+                buffer.copy_(_take(tensors, f"shadow.{name}", tuple(buffer.shape)))
+            self.shadows = buffers
+
+    def _shadow_buffers(self) -> list[Tensor] | None:
+        if self.update == "inplace":
+            return None
+        if self._buffers is None:
+            self._buffers = [torch.empty_like(p, requires_grad=False) for p in self.parameters]
+        self._follow()
+        return self._buffers
+
+    def _follow(self) -> None:
+        """Go where the model went: another device, type or memory layout."""
+        moved = self.died_at.device != self.parameters[0].device
+        buffers = self._buffers or []
+        for i, (p, buffer) in enumerate(zip(self.parameters, buffers, strict=bool(buffers))):
+            same = (buffer.device, buffer.dtype) == (p.device, p.dtype)
+            if not (same and buffer.stride() == p.stride()):
+                buffers[i] = torch.empty_like(p, requires_grad=False).copy_(buffer)
+        if moved:
+            device = self.parameters[0].device
+            self.died_at, self.diverged_at = self.died_at.to(device), self.diverged_at.to(device)
+            fresh = self.operator.init(dict(zip(self.names, self.parameters, strict=True)))
+            self.state = replace(self.state, rng=fresh.rng)
+
+    def _mark(self, step: int, written: Written) -> None:
+        """Note on the device what a later check shall say."""
+        dead = (written.nonzero == 0) & (written.max_abs > 0) & (self.died_at < 0)
+        self.died_at = torch.where(dead, step, self.died_at)
+        if not self.on_host:
+            lost = ~written.finite & (self.diverged_at < 0)
+            self.diverged_at = torch.where(lost, step, self.diverged_at)
+
+
+def _take(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    if name not in tensors:
+        raise CheckpointError(
+            f"the compressor's state has no '{name}'; it is of another model, or incomplete."
+        )
+    if tuple(tensors[name].shape) != shape:
+        raise CheckpointError(
+            f"'{name}' has shape {tuple(tensors[name].shape)} in the compressor's state and "
+            f"{shape} in this model; load the state into the model that it was saved from."
+        )
+    return tensors[name]

@@ -1,0 +1,190 @@
+"""Which parameters are compressed by what: rules, and a reason for each one left dense."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import Parameter
+from torch.optim.swa_utils import AveragedModel
+
+from espalier.errors import SelectionError, nearest
+from espalier.ops import Operator
+
+__all__ = ["Rule", "Selection", "select"]
+
+NORMALIZATION = (
+    nn.modules.batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.LocalResponseNorm,
+    nn.CrossMapLRN2d,
+)
+"""Modules whose parameters stay dense unless a rule names their type."""
+
+_WRAPPERS = (DataParallel, DistributedDataParallel, AveragedModel)
+_WRAPPED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Compress the parameters that match by an operator; the first rule that matches decides.
+
+    Example:
+        >>> from espalier.ops import PruneThenQuantize
+        >>> rules = [
+        ...     Rule(name="fc1.*", operator=PruneThenQuantize(gamma=0.75, bits=3)),
+        ...     Rule(name="fc4.*", operator=None),
+        ...     Rule(operator=PruneThenQuantize(gamma=0.375, bits=8)),
+        ... ]
+    """
+
+    operator: Operator | None
+    """What to do with them, as one set; None leaves them dense."""
+    name: str = "*"
+    """Pattern of the parameter's name, as in a shell: ``features.*.weight``. Wrappers such as
+    ``DistributedDataParallel`` and ``torch.compile`` add nothing to names."""
+    modules: tuple[type[nn.Module], ...] = ()
+    """Types of the module that owns the parameter; empty means all but normalization."""
+    biases: bool = True
+    """Whether parameters called ``bias`` match."""
+    allow_empty: bool = False
+    """Whether it is fine that nothing matches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A parameter, once, however many names it has."""
+
+    name: str
+    parameter: Parameter
+    owner: nn.Module
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Every parameter of a model, compressed by a rule or left dense for a reason."""
+
+    groups: list[tuple[Operator, dict[str, Parameter]]] = field(default_factory=list)
+    """For each rule that compresses, its operator and its parameters by name."""
+    dense: dict[str, tuple[Parameter, str]] = field(default_factory=dict)
+    """The others, each with the reason."""
+
+
+def select(
+    model: nn.Module, rules: Sequence[Rule], *, updated: Sequence[Parameter] | None = None
+) -> Selection:
+    """Give each parameter of the model to the first rule that matches it.
+
+    Args:
+        model: any module, wrapped or not; tied parameters count once, under their first name.
+        rules: in order of precedence.
+        updated: the parameters that an optimizer updates; None means all.
+
+    Raises:
+        SelectionError: a rule matches nothing, or nothing is left to compress.
+    """
+    candidates = parameters(model)
+    if not candidates:
+        raise SelectionError("the model has no parameters; attach after it has been built.")
+    updated_ids = None if updated is None else {id(p) for p in updated}
+    selection, chosen = Selection(), [dict[str, Parameter]() for _ in rules]
+    matched = [False] * len(rules)
+    for candidate in candidates:
+        index, reason = _decide(candidate, rules, updated_ids)
+        for i, rule in enumerate(rules):
+            matched[i] |= not _mismatch(candidate, rule)
+        if reason is None and index is not None:
+            chosen[index][candidate.name] = candidate.parameter
+        else:
+            selection.dense[candidate.name] = (candidate.parameter, reason or "")
+    _refuse_idle_rules(rules, matched, [c.name for c in candidates])
+    for rule, members in zip(rules, chosen, strict=True):
+        if rule.operator is not None and members:
+            selection.groups.append((rule.operator, members))
+    if not selection.groups:
+        reasons = sorted({reason for _, reason in selection.dense.values()})
+        raise SelectionError(
+            f"no parameter is left to compress: {'; '.join(reasons)}. Name the modules in a rule, "
+            "and pass the optimizer that updates this model."
+        )
+    return selection
+
+
+def parameters(model: nn.Module) -> list[Candidate]:
+    """Return each parameter once, under its first name without the prefixes of wrappers."""
+    found: dict[int, Candidate] = {}
+    for name, parameter, owner in _walk(model, ""):
+        known = found.get(id(parameter))
+        aliases = (*known.aliases, name) if known else ()
+        first = known or Candidate(name, parameter, owner)
+        if name != first.name:
+            first = Candidate(first.name, parameter, first.owner, aliases)
+        found[id(parameter)] = first
+    return list(found.values())
+
+
+def _walk(module: nn.Module, prefix: str) -> Iterator[tuple[str, Parameter, nn.Module]]:
+    for name, parameter in module.named_parameters(recurse=False):
+        yield prefix + name, parameter, module
+    for name, child in module.named_children():
+        transparent = name in _WRAPPED or (name == "module" and isinstance(module, _WRAPPERS))
+        yield from _walk(child, prefix if transparent else f"{prefix}{name}.")
+
+
+def _decide(
+    candidate: Candidate, rules: Sequence[Rule], updated: set[int] | None
+) -> tuple[int | None, str | None]:
+    """Return the rule that compresses a parameter, or the reason why none does."""
+    mismatches = []
+    for i, rule in enumerate(rules):
+        mismatch = _mismatch(candidate, rule)
+        if mismatch:
+            mismatches.append(mismatch)
+        elif rule.operator is None:
+            return None, f"rule '{rule.name}' leaves it dense"
+        else:
+            return i, _unfit(candidate.parameter, updated)
+    return None, next((m for m in mismatches if m != _OTHER), _OTHER)
+
+
+_OTHER = "no rule matches it"
+
+
+def _mismatch(candidate: Candidate, rule: Rule) -> str | None:
+    """Say why a rule does not match a parameter; None where it does."""
+    names = (candidate.name, *candidate.aliases)
+    if not any(fnmatchcase(name, rule.name) for name in names):
+        return _OTHER
+    if rule.modules:
+        if not isinstance(candidate.owner, rule.modules):
+            return _OTHER
+    elif isinstance(candidate.owner, NORMALIZATION):
+        return "it belongs to a normalization"
+    if not rule.biases and candidate.name.rpartition(".")[2] == "bias":
+        return "it is a bias, which the rule leaves out"
+    return None
+
+
+def _unfit(parameter: Parameter, updated: set[int] | None) -> str | None:
+    if not parameter.is_floating_point():
+        return f"it is {parameter.dtype}, not floating point"
+    if not parameter.requires_grad:
+        return "it is frozen: requires_grad is False"
+    if updated is not None and id(parameter) not in updated:
+        return "the optimizer does not update it"
+    return None
+
+
+def _refuse_idle_rules(rules: Sequence[Rule], matched: list[bool], names: list[str]) -> None:
+    for rule, hit in zip(rules, matched, strict=True):
+        if not hit and not rule.allow_empty:
+            shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+            of = f" of {', '.join(m.__name__ for m in rule.modules)}" if rule.modules else ""
+            raise SelectionError(
+                f"rule '{rule.name}'{of} matches no parameter; the model has {shown}."
+                f"{nearest(rule.name, names)} Check the pattern, or pass allow_empty=True."
+            )

@@ -1,8 +1,8 @@
 """Networks: a plain dict of name -> function, and :func:`build_model` to call one by its name."""
 
-from espalier.models.build import MODELS, build_model
+from espalier.models.build import MODELS, build_model, find_model
 from espalier.models.modulation_cnn import modulation_cnn
 from espalier.models.paper_cnn import paper_cnn
 from espalier.models.resnet20 import resnet20
 
-__all__ = ["MODELS", "build_model", "modulation_cnn", "paper_cnn", "resnet20"]
+__all__ = ["MODELS", "build_model", "find_model", "modulation_cnn", "paper_cnn", "resnet20"]

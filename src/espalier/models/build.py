@@ -16,7 +16,7 @@ from espalier.models.modulation_cnn import modulation_cnn
 from espalier.models.paper_cnn import paper_cnn
 from espalier.models.resnet20 import resnet20
 
-__all__ = ["MODELS", "build_model"]
+__all__ = ["MODELS", "build_model", "find_model"]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "modulation_cnn": modulation_cnn,
@@ -42,7 +42,7 @@ def build_model(name: str, /, **options: Any) -> nn.Module:
         >>> build_model("resnet20", classes=100).fc.out_features
         100
     """
-    function = _imported(name) if ":" in name else _known(name)
+    function = find_model(name)
     _check_options(name, function, options)
     network = function(**options)
     if not isinstance(network, nn.Module):
@@ -50,6 +50,19 @@ def build_model(name: str, /, **options: Any) -> nn.Module:
             f"model {name!r} returned {type(network).__name__}; expected a torch.nn.Module."
         )
     return network
+
+
+def find_model(name: str) -> Callable[..., Any]:
+    """Return the function that builds a network, for instance to see its options and defaults.
+
+    Raises:
+        ConfigError: no such network, module or function.
+
+    Example:
+        >>> find_model("paper_cnn").__name__
+        'paper_cnn'
+    """
+    return _imported(name) if ":" in name else _known(name)
 
 
 def _known(name: str) -> Callable[..., nn.Module]:

@@ -104,7 +104,7 @@ def preview(model: nn.Module, operator: Operator | Sequence[Rule]) -> Preview:
                 name=name,
                 parameters=parameter.numel(),
                 density=1.0,
-                levels=np.unique(parameter.detach().cpu().numpy()).size,
+                levels=np.unique(parameter.detach().float().cpu().numpy()).size,
                 size_bytes=parameter.numel() * DENSE_BITS / 8,
                 status=f"left dense because {reason}",
             )

@@ -1,0 +1,54 @@
+# Two commands for a stranger: `make demo` and `make test`. Both set everything up in .venv first.
+#
+# Without a GPU, take the small CPU build of torch:
+#     make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH_INDEX ?=
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+SOURCES := pyproject.toml constraints.txt setup.py $(wildcard src/espalier/*.c src/espalier/*.h)
+
+# What some tests need beyond Python: command:package, installed by `make ci-deps` where missing.
+APT_TOOLS := gcc:gcc g++:g++ clang:clang
+
+.PHONY: demo test test-all lint format ci-deps wheel clean
+
+demo: $(READY)
+	$(BIN)/espalier demo
+
+test: lint
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: lint
+	ESPALIER_REQUIRE_ALL=1 $(BIN)/python -m pytest -q
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check -q .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format -q .
+
+$(READY): $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+ci-deps:
+	@missing=""; for tool in $(APT_TOOLS); do \
+	  command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; done; \
+	if [ -z "$$missing" ]; then echo "all tools are there"; \
+	else apt-get update -q && apt-get install -q -y --no-install-recommends $$missing; fi
+
+wheel: $(READY)
+	$(BIN)/python -m pip wheel -q --no-deps -w dist .
+
+clean:
+	rm -rf build dist demo src/*.egg-info src/espalier/*.so .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

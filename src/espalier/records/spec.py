@@ -85,7 +85,7 @@ class RunSpec:
     schedule: str = "constant"
     """How gamma gets to its value, one of ``SCHEDULES``."""
     augment: bool = False
-    """Flip, shift and cut the training images."""
+    """Flip and shift the training images at random."""
     precision: str = "fp32"
     """Of the forward and backward pass, one of ``PRECISIONS``."""
     seed: int = 0

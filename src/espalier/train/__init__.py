@@ -1,0 +1,23 @@
+"""Training: the loop, early stopping, checkpoints; runs without any compression too."""
+
+from espalier.train.checkpoint import load_weights, weights_as_encoded
+from espalier.train.directory import RunDirectory
+from espalier.train.environment import resolve_device
+from espalier.train.loop import train
+from espalier.train.outcome import Baseline, read_baseline
+from espalier.train.progress import Moment, Progress, Silent
+from espalier.train.resolve import resolve_spec
+
+__all__ = [
+    "Baseline",
+    "Moment",
+    "Progress",
+    "RunDirectory",
+    "Silent",
+    "load_weights",
+    "read_baseline",
+    "resolve_device",
+    "resolve_spec",
+    "train",
+    "weights_as_encoded",
+]

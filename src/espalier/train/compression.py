@@ -1,0 +1,94 @@
+"""From a run's spec to its operator, and from the compressor's report to an epoch's densities."""
+
+from typing import Any, Literal, cast
+
+from torch import nn
+from torch.optim import Optimizer
+
+from espalier.compressor import Compressor, LayerReport, Report, attach
+from espalier.metrics import density
+from espalier.ops import (
+    Chain,
+    Cubic,
+    Linear,
+    Operator,
+    Schedule,
+    StdThreshold,
+    UniformQuantizer,
+    value_at,
+)
+from espalier.records import RunSpec
+
+__all__ = ["compress_by", "densities", "gamma_at", "operator_of", "report_of"]
+
+RAMPS: dict[str, type[Linear] | type[Cubic]] = {"linear": Linear, "cubic": Cubic}
+RAMP_SHARE = 2
+"""A schedule brings gamma from 0 to its value over one half of the planned steps."""
+
+
+def operator_of(spec: RunSpec, planned_steps: int) -> Operator:
+    """Return what the spec does to weights: prune by deviation, then quantize (eq. 1 to 4)."""
+    return Chain(
+        prune=StdThreshold(gamma=_gamma(spec, planned_steps), strict=spec.strict),
+        quantize=UniformQuantizer(
+            bits=spec.bits,
+            rounding=cast(Literal["nearest", "floor", "stochastic"], spec.rounding),
+            random_seed=spec.seed,
+        ),
+    )
+
+
+def gamma_at(spec: RunSpec, planned_steps: int, step: int) -> float:
+    """Return the pruning strength of a step, counted from 0."""
+    return value_at(_gamma(spec, planned_steps), step)
+
+
+def compress_by(
+    spec: RunSpec, model: nn.Module, optimizer: Optimizer, planned_steps: int
+) -> Compressor | None:
+    """Attach the spec's operator to kernels and biases; None for the dense baseline."""
+    if not spec.compresses:
+        return None
+    return attach(
+        model,
+        optimizer,
+        operator_of(spec, planned_steps),
+        update=cast(Literal["hybrid", "inplace", "latent"], spec.update),
+        cadence=cast(Literal["every_step", "every_epoch"], spec.cadence),
+    )
+
+
+def report_of(model: nn.Module, optimizer: Optimizer, compressor: Compressor | None) -> Report:
+    """Return the state of each parameter; that of a dense model names what would be compressed."""
+    if compressor is not None:
+        return compressor.report()
+    idle = attach(model, optimizer, StdThreshold(gamma=0.0))
+    report = idle.report()
+    idle.detach()
+    return report
+
+
+def densities(report: Report) -> dict[str, Any]:
+    """Return the densities and ratios of an epoch's record, by its fields' names."""
+    return {
+        "density_mask": report.density_mask,
+        "density_nonzero": report.density_nonzero,
+        "density_mask_all": _density([layer.kept for layer in report.layers], report.layers),
+        "density_nonzero_all": _density([layer.nonzero for layer in report.layers], report.layers),
+        "ratio": report.ratio,
+        "ratio_all": report.ratio_all,
+        "layers": {
+            layer.name: (layer.density_mask, layer.density_nonzero) for layer in report.compressed
+        },
+    }
+
+
+def _density(counts: list[int], layers: tuple[LayerReport, ...]) -> float:
+    return density(sum(counts), sum(layer.parameters for layer in layers))
+
+
+def _gamma(spec: RunSpec, planned_steps: int) -> float | Schedule:
+    if spec.schedule == "constant":
+        return spec.gamma
+    ramp = RAMPS[spec.schedule]
+    return ramp(start=0.0, end=spec.gamma, end_step=max(1, planned_steps // RAMP_SHARE))

@@ -1,0 +1,74 @@
+"""Optimizers by name, and their state as named tensors and JSON."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import Parameter
+from torch.optim import Optimizer
+
+from espalier.records import RunSpec
+
+__all__ = ["make_optimizer", "optimizer_state", "restore_optimizer"]
+
+
+def make_optimizer(spec: RunSpec, parameters: Iterable[Parameter]) -> Optimizer:
+    """Return the spec's optimizer over the parameters, its learning rate constant."""
+    settings: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay}
+    if spec.optimizer == "sgd":
+        return torch.optim.SGD(parameters, momentum=spec.momentum, **settings)
+    if spec.optimizer == "adam":
+        return torch.optim.Adam(parameters, **settings)
+    return torch.optim.AdamW(parameters, **settings)
+
+
+def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the state as tensors, called ``<parameter's number>.<key>``, and the rest as JSON.
+
+    Works for any optimizer whose state holds tensors, numbers, strings, None and tuples of those.
+    """
+    state = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    values: dict[str, dict[str, Any]] = {}
+    for number, entries in state["state"].items():
+        values[str(number)] = {}
+        for key, value in entries.items():
+            if isinstance(value, Tensor):
+                tensors[f"{number}.{key}"] = value
+            else:
+                values[str(number)][key] = _to_json(value)
+    groups = [{k: _to_json(v) for k, v in group.items()} for group in state["param_groups"]]
+    return tensors, {"state": values, "param_groups": groups}
+
+
+def restore_optimizer(
+    optimizer: Optimizer, tensors: dict[str, Tensor], values: dict[str, Any]
+) -> None:
+    """Put back what :func:`optimizer_state` gave, bit for bit, layout of tensors included."""
+    state: dict[int, dict[str, Any]] = {
+        int(number): {key: _from_json(value) for key, value in entries.items()}
+        for number, entries in values["state"].items()
+    }
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        state[int(number)][key] = tensor
+    groups = [{k: _from_json(v) for k, v in group.items()} for group in values["param_groups"]]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _to_json(value: Any) -> Any:
+    """Mark tuples, which JSON would turn into lists."""
+    if isinstance(value, tuple):
+        return {"tuple": [_to_json(item) for item in value]}
+    if isinstance(value, list):
+        return [_to_json(item) for item in value]
+    return value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple(_from_json(item) for item in value["tuple"])
+    if isinstance(value, list):
+        return [_from_json(item) for item in value]
+    return value

@@ -1,0 +1,96 @@
+"""From the settings that somebody gave to the spec that says everything."""
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import torch
+
+from espalier.data import DATASETS, Dataset
+from espalier.errors import ConfigError, nearest
+from espalier.models import build_model, find_model
+from espalier.records import RunSpec
+from espalier.train.environment import AUTO, resolve_precision
+
+__all__ = ["build_network", "resolve_spec"]
+
+FROM_DATA = ("classes", "channels", "length")
+"""Options of a network that the data set decides; in the spec only where somebody gives them."""
+
+
+def resolve_spec(settings: Mapping[str, Any], *, device: torch.device) -> RunSpec:
+    """Write out every default: of the run, of the network's function, of the precision.
+
+    Args:
+        settings: names of :class:`RunSpec`'s fields with their values; ``precision`` may be
+            ``"auto"``, which is the default, and ``dropout`` is one of the network's options.
+        device: where the run will compute; ``auto`` looks at it.
+
+    Raises:
+        ConfigError: an unknown setting, name or option, or a value out of its bounds.
+
+    Example:
+        >>> spec = resolve_spec({"model": "paper_cnn", "dropout": 0.5}, device=torch.device("cpu"))
+        >>> spec.model_options["dropout"], spec.model_options["hidden"]
+        (0.5, [512, 256, 128])
+    """
+    known = [f.name for f in fields(RunSpec)]
+    for name in settings:
+        if name not in (*known, "dropout"):
+            raise ConfigError(f"there is no setting '{name}'.{nearest(name, known)}")
+    given = dict(settings)
+    options = dict(given.pop("model_options", {}))
+    if "dropout" in given:
+        options["dropout"] = given.pop("dropout")
+    given["precision"] = resolve_precision(given.get("precision", AUTO), device)
+    spec = RunSpec(**given)
+    if spec.data not in DATASETS:
+        raise ConfigError(
+            f"no data set '{spec.data}'; there are {', '.join(sorted(DATASETS))}."
+            f"{nearest(spec.data, DATASETS)}"
+        )
+    given["model_options"] = _defaults(spec.model) | options
+    _refuse_unknown(spec.model, options)
+    return RunSpec(**given)
+
+
+def build_network(spec: RunSpec, dataset: Dataset) -> torch.nn.Module:
+    """Build the spec's network for a data set, on the CPU, from torch's current random state.
+
+    Raises:
+        ConfigError: no such network or option.
+    """
+    shape = dataset.input_shape
+    from_data = {"classes": len(dataset.classes), "channels": shape[0], "length": shape[-1]}
+    takes = inspect.signature(find_model(spec.model)).parameters
+    fitting = {name: value for name, value in from_data.items() if name in takes}
+    return build_model(spec.model, **(fitting | dict(spec.model_options)))
+
+
+def _defaults(model: str) -> dict[str, Any]:
+    """Return the options that have a default which JSON can hold."""
+    parameters = inspect.signature(find_model(model)).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return {k: v for k, v in defaults.items() if k not in FROM_DATA and _is_json(v)}
+
+
+def _refuse_unknown(model: str, options: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(find_model(model)).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for name in options:
+        if name not in parameters:
+            raise ConfigError(
+                f"model '{model}' has no option '{name}'; its options: "
+                f"{', '.join(parameters) or 'none'}.{nearest(name, parameters)}"
+            )
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,237 @@
+"""A run in memory: all that changes while it trains, and the training of one epoch."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from espalier.compressor import Compressor, Report
+from espalier.data import Dataset
+from espalier.data.augment import Augment
+from espalier.data.batches import Batches
+from espalier.errors import NonFiniteError
+from espalier.records import EpochRecord, RunSpec
+from espalier.train.compression import compress_by, densities, gamma_at, report_of
+from espalier.train.evaluate import Tally, autocast, evaluate
+from espalier.train.optimizers import make_optimizer
+from espalier.train.progress import Moment
+from espalier.train.resolve import build_network
+
+__all__ = ["Run"]
+
+EVALUATION_BATCH = 500
+"""Samples at once where no gradient is kept."""
+TELL_EVERY_S = 0.5
+"""How often progress is told within an epoch."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Run:
+    """A run that trains: network, optimizer, compressor, data, and where it stands."""
+
+    spec: RunSpec
+    device: torch.device
+    model: nn.Module
+    optimizer: Optimizer
+    compressor: Compressor | None
+    """None for the dense baseline."""
+    train: Batches
+    validation: Batches
+    test: Batches
+    data_source: str
+    samples: int
+    """Training samples of an epoch."""
+    epochs: list[EpochRecord] = field(default_factory=list)
+    """Epochs that are finished."""
+    batch: int = 0
+    """Steps of the epoch in progress that are done."""
+    tally: Tally = field(init=False)
+    """Loss and accuracy of the epoch in progress."""
+    train_s: float = 0.0
+    """Seconds that the epoch in progress has trained."""
+    wall_s: float = 0.0
+    """Seconds of the whole run so far, pauses left out."""
+
+    def __post_init__(self) -> None:
+        """Start the first epoch."""
+        self.tally = Tally(self.device)
+
+    @classmethod
+    def build(cls, spec: RunSpec, dataset: Dataset, device: torch.device) -> Self:
+        """Build a run before its first step, from torch's current random state.
+
+        Raises:
+            ConfigError: the network, its options or the augmentation don't fit the data.
+            SelectionError: the network has nothing to compress.
+        """
+        model = build_network(spec, dataset).to(device)
+        if dataset.has_images:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = make_optimizer(spec, model.parameters())
+        train = Batches(
+            dataset.train,
+            dataset,
+            batch_size=spec.batch_size,
+            seed=spec.seed,
+            augment=Augment() if spec.augment else None,
+            device=device,
+        )
+        validation, test = (
+            Batches(split, dataset, batch_size=EVALUATION_BATCH, shuffle=False, device=device)
+            for split in (dataset.validation, dataset.test)
+        )
+        return cls(
+            spec=spec,
+            device=device,
+            model=model,
+            optimizer=optimizer,
+            compressor=compress_by(spec, model, optimizer, spec.epochs * len(train)),
+            train=train,
+            validation=validation,
+            test=test,
+            data_source=dataset.source,
+            samples=len(dataset.train),
+        )
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in progress, counted from 1."""
+        return len(self.epochs) + 1
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of the network; tied ones count once."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    @property
+    def compressed_parameters(self) -> int:
+        """Those among them that compression is about, as the records of the epochs have it."""
+        compressed = self.epochs[-1].layers
+        return sum(p.numel() for name, p in self.model.named_parameters() if name in compressed)
+
+    def train_epoch(
+        self, asked_to_stop: Callable[[], bool], tell: Callable[[Moment], None]
+    ) -> bool:
+        """Train from the step in progress to the epoch's end; False if asked to stop before it.
+
+        Raises:
+            NonFiniteError: a loss or a weight is NaN or infinite; names epoch and step.
+        """
+        began, due = time.monotonic(), time.monotonic() + TELL_EVERY_S
+        before_s, guard = self.train_s, _LossGuard(self)
+        self.model.train()
+        try:
+            for inputs, labels in self.train.epoch(self.epoch, start=self.batch):
+                self._step(inputs, labels, guard)
+                self.batch += 1
+                if time.monotonic() >= due:
+                    guard.speak()
+                    tell(self._moment())
+                    due = time.monotonic() + TELL_EVERY_S
+                if asked_to_stop() and self.batch < len(self.train):
+                    return False
+            return True
+        finally:
+            self.train_s = before_s + time.monotonic() - began
+            guard.speak()
+
+    def _step(self, inputs: Tensor, labels: Tensor, guard: "_LossGuard") -> None:
+        with autocast(self.device, self.spec.precision):
+            outputs = self.model(inputs)
+        outputs = outputs.float()
+        loss = F.cross_entropy(outputs, labels)
+        guard.look(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+        try:
+            self.optimizer.step()
+        except NonFiniteError as error:
+            raise NonFiniteError(f"{self.position()}: {error}") from error
+        self.optimizer.zero_grad(set_to_none=True)
+        self.tally.add(loss, outputs, labels)
+
+    def finish_epoch(self) -> tuple[EpochRecord, Report]:
+        """Write the epoch's compression, evaluate, record, and start the next epoch.
+
+        Raises:
+            NonFiniteError: a loss or a weight is NaN or infinite; names the epoch.
+        """
+        began = time.monotonic()
+        if self.compressor is not None:
+            self.compressor.end_epoch()
+        report = report_of(self.model, self.optimizer, self.compressor)
+        val_loss, val_accuracy = self._evaluate(self.validation, "validation")
+        test_loss, test_accuracy = self._evaluate(self.test, "test")
+        evaluate_s = time.monotonic() - began
+        self.wall_s += self.train_s + evaluate_s
+        steps = len(self.train)
+        record = EpochRecord(
+            epoch=self.epoch,
+            gamma=gamma_at(self.spec, self.spec.epochs * steps, self.epoch * steps - 1),
+            train_loss=self.tally.mean_loss,
+            train_accuracy=self.tally.accuracy,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+            **densities(report),
+            times={"train_s": self.train_s, "evaluate_s": evaluate_s, "wall_s": self.wall_s},
+        )
+        self.epochs.append(record)
+        self.batch, self.train_s, self.tally = 0, 0.0, Tally(self.device)
+        return record, report
+
+    def position(self) -> str:
+        """Say where the run stands: ``epoch 2, step 17 of 704``."""
+        return f"epoch {self.epoch}, step {self.batch + 1} of {len(self.train)}"
+
+    def _evaluate(self, batches: Batches, split: str) -> tuple[float, float]:
+        loss, accuracy = evaluate(self.model, batches, self.device, self.spec.precision)
+        if not math.isfinite(loss):
+            raise _diverged(f"the {split} loss is {loss} at the end of epoch {self.epoch}")
+        return loss, accuracy
+
+    def _moment(self) -> Moment:
+        return Moment(
+            epoch=self.epoch,
+            step=self.batch,
+            steps=len(self.train),
+            loss=self.tally.mean_loss,
+            accuracy=self.tally.accuracy,
+        )
+
+
+class _LossGuard:
+    """Finds the first loss that isn't finite: at once on the CPU, by a note on a GPU."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.bad_step = torch.full((), -1, dtype=torch.int64, device=run.device)
+
+    def look(self, loss: Tensor) -> None:
+        """Look at a step's loss, before it moves any weight."""
+        if loss.device.type == "cpu":
+            if not math.isfinite(loss.item()):
+                raise _diverged(f"the loss is {loss.item()} in {self.run.position()}")
+            return
+        bad = ~loss.detach().isfinite() & (self.bad_step < 0)
+        self.bad_step = torch.where(bad, self.run.batch + 1, self.bad_step)
+
+    def speak(self) -> None:
+        """Raise what the device has noted."""
+        if self.run.device.type == "cpu":
+            return
+        step = int(self.bad_step.item())
+        if step >= 0:
+            raise _diverged(
+                f"the loss isn't finite in epoch {self.run.epoch}, step {step} of {len(self.run.train)}"
+            )
+
+
+def _diverged(what: str) -> NonFiniteError:
+    return NonFiniteError(f"{what}: the training has diverged. Lower the learning rate.")

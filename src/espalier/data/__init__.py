@@ -10,22 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from espalier.data.augment import Augment
+from espalier.data.batches import Batches
+from espalier.data.cifar10 import cifar10 as _cifar10
 from espalier.data.dataset import Dataset, Split, limit
+from espalier.data.modulation import modulation as _modulation
 from espalier.errors import ConfigError, nearest
 
-__all__ = ["DATASETS", "Dataset", "Split", "limit", "load_dataset"]
-
-
-def _cifar10(*, data_dir: Path | None = None, cache_dir: Path | None = None) -> Dataset:
-    from espalier.data.cifar10 import cifar10
-
-    return cifar10(data_dir=data_dir, cache_dir=cache_dir)
-
-
-def _modulation(*, seed: int = 0) -> Dataset:
-    from espalier.data.modulation import modulation
-
-    return modulation(seed=seed)
+__all__ = ["DATASETS", "Augment", "Batches", "Dataset", "Split", "limit", "load_dataset"]
 
 
 DATASETS: dict[str, Callable[..., Dataset]] = {"cifar10": _cifar10, "modulation": _modulation}

@@ -9,12 +9,16 @@ from espalier.models import modulation_cnn
 
 def test_has_its_stated_number_of_parameters():
     """The count that the docstring and the demo speak of."""
-    assert sum(p.numel() for p in modulation_cnn().parameters()) == 132_603
+    assert sum(p.numel() for p in modulation_cnn().parameters()) == 68_819
 
 
 @pytest.mark.parametrize(
     ("options", "length"),
-    [({}, 128), ({"length": 100}, 100), ({"length": 9, "widths": [4, 5], "classes": 3}, 9)],
+    [
+        ({}, 128),
+        ({"length": 100}, 100),
+        ({"length": 9, "widths": [4, 5], "kernels": [3, 1], "classes": 3}, 9),
+    ],
 )
 def test_maps_signals_to_classes(options, length):
     """(N, 2, length) -> (N, classes), odd lengths too."""
@@ -25,13 +29,17 @@ def test_maps_signals_to_classes(options, length):
 def test_layers_carry_readable_names():
     """Convolutions with their normalization first, then the fully connected layers."""
     names = [name for name, p in modulation_cnn().named_parameters() if p.dim() > 1]
-    assert names == ["conv1.weight", "conv2.weight", "conv3.weight", "fc1.weight", "fc2.weight"]
+    assert names == [
+        f"{name}.weight" for name in ("conv1", "conv2", "conv3", "conv4", "fc1", "fc2")
+    ]
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": 7}, "length=7: expected an integer >= 8"),
+        ({"length": 15}, "length=15: expected an integer >= 16"),
+        ({"kernels": (3,)}, r"kernels=\(3,\) has 1 values; expected 4, one a layer"),
+        ({"kernels": (7, 5, 3, 2)}, r"kernels=\(7, 5, 3, 2\): expected odd ones"),
         ({"widths": ()}, r"widths=\(\): expected at least one convolution"),
         ({"hidden": 0}, "hidden=0: expected an integer >= 1"),
         ({"dropout": -0.1}, r"dropout=-0.1: expected a probability in \[0, 1\)"),

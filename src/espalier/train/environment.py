@@ -36,10 +36,7 @@ def resolve_device(asked: str) -> torch.device:
     try:
         device = torch.device(asked)
     except RuntimeError as error:
-        raise ConfigError(
-            f"device={asked!r}: expected auto, cpu, cuda or cuda:N."
-            f"{nearest(asked, (AUTO, 'cpu', 'cuda'))}"
-        ) from error
+        raise ConfigError(f"device={asked!r}: expected auto, cpu, cuda or cuda:N.") from error
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"device={asked!r}: Espalier trains on cpu and cuda.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

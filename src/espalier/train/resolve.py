@@ -60,13 +60,31 @@ def build_network(spec: RunSpec, dataset: Dataset) -> torch.nn.Module:
     """Build the spec's network for a data set, on the CPU, from torch's current random state.
 
     Raises:
-        ConfigError: no such network or option.
+        ConfigError: no such network or option, or it can't take the data set's samples.
     """
     shape = dataset.input_shape
     from_data = {"classes": len(dataset.classes), "channels": shape[0], "length": shape[-1]}
     takes = inspect.signature(find_model(spec.model)).parameters
     fitting = {name: value for name, value in from_data.items() if name in takes}
-    return build_model(spec.model, **(fitting | dict(spec.model_options)))
+    model = build_model(spec.model, **(fitting | dict(spec.model_options)))
+    _try(model, spec, dataset)
+    return model
+
+
+def _try(model: torch.nn.Module, spec: RunSpec, dataset: Dataset) -> None:
+    """Pass one sample through, so that a misfit shows before anything is written."""
+    shape, classes = dataset.input_shape, len(dataset.classes)
+    misfit = f"model '{spec.model}' doesn't fit data set '{spec.data}'"
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            found = tuple(model.eval()(torch.zeros(1, *shape)).shape)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise ConfigError(f"{misfit}, whose samples have shape {shape}: {error}") from error
+    if found != (1, classes):
+        raise ConfigError(
+            f"{misfit}: one sample gives an output of shape {found}; expected (1, {classes}), one "
+            "value for each class."
+        )
 
 
 def _defaults(model: str) -> dict[str, Any]:

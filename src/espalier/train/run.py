@@ -123,23 +123,21 @@ class Run:
         Raises:
             NonFiniteError: a loss or a weight is NaN or infinite; names epoch and step.
         """
-        began, due = time.monotonic(), time.monotonic() + TELL_EVERY_S
-        before_s, guard = self.train_s, _LossGuard(self)
+        guard, before_s, began = _LossGuard(self), self.train_s, time.monotonic()
+        due = began + TELL_EVERY_S
         self.model.train()
-        try:
-            for inputs, labels in self.train.epoch(self.epoch, start=self.batch):
-                self._step(inputs, labels, guard)
-                self.batch += 1
-                if time.monotonic() >= due:
-                    guard.speak()
-                    tell(self._moment())
-                    due = time.monotonic() + TELL_EVERY_S
-                if asked_to_stop() and self.batch < len(self.train):
-                    return False
-            return True
-        finally:
-            self.train_s = before_s + time.monotonic() - began
-            guard.speak()
+        for inputs, labels in self.train.epoch(self.epoch, start=self.batch):
+            self._step(inputs, labels, guard)
+            self.batch += 1
+            if time.monotonic() >= due:
+                guard.speak()
+                tell(self._moment())
+                due = time.monotonic() + TELL_EVERY_S
+            if asked_to_stop():
+                break
+        guard.speak()
+        self.train_s = before_s + time.monotonic() - began
+        return self.batch == len(self.train)
 
     def _step(self, inputs: Tensor, labels: Tensor, guard: "_LossGuard") -> None:
         with autocast(self.device, self.spec.precision):
@@ -228,9 +226,8 @@ class _LossGuard:
             return
         step = int(self.bad_step.item())
         if step >= 0:
-            raise _diverged(
-                f"the loss isn't finite in epoch {self.run.epoch}, step {step} of {len(self.run.train)}"
-            )
+            where = f"epoch {self.run.epoch}, step {step} of {len(self.run.train)}"
+            raise _diverged(f"the loss isn't finite in {where}")
 
 
 def _diverged(what: str) -> NonFiniteError:

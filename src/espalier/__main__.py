@@ -1,0 +1,5 @@
+"""``python -m espalier`` is ``espalier``."""
+
+from espalier.cli import main
+
+main()

@@ -1,0 +1,7 @@
+"""``espalier demo``."""
+
+__all__ = ["demo"]
+
+
+def demo() -> None:
+    """Run the main job."""

@@ -1,0 +1,268 @@
+"""``espalier train``: one run, from its settings to its records."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from espalier.errors import ConfigError, StoppedError
+
+if TYPE_CHECKING:
+    from espalier.records import RunSpec
+
+__all__ = ["train"]
+
+DATA, NETWORK, COMPRESSION, TRAINING, MACHINE, OUTPUT = (
+    "Data",
+    "Network",
+    "Compression",
+    "Training",
+    "Machine",
+    "Output",
+)
+
+
+def train(  # noqa: PLR0913, PLR0917 - the command line is flat
+    data: Annotated[
+        str, typer.Option(help="Data set: cifar10 or modulation.", rich_help_panel=DATA)
+    ] = "cifar10",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the data set's files are: an official archive, an image folder or a "
+            ".tar.xz of one. ESPALIER_DATA says it too.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    limit_train: Annotated[
+        int | None,
+        typer.Option(help="Train on so many images, all classes alike.", rich_help_panel=DATA),
+    ] = None,
+    augment: Annotated[
+        bool,
+        typer.Option(
+            "--augment/--no-augment",
+            help="Flip and shift training images at random.",
+            rich_help_panel=DATA,
+        ),
+    ] = False,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="paper_cnn, resnet20, modulation_cnn, or your own as module:function.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = "paper_cnn",
+    dropout: Annotated[
+        float | None,
+        typer.Option(
+            help="Probability; the network's own where not given (paper_cnn: 0.3).",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    gamma: Annotated[
+        float,
+        typer.Option(
+            help="Prune below gamma times the layer's standard deviation; 0 prunes nothing.",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = 0.375,
+    bits: Annotated[
+        int,
+        typer.Option(
+            help="Bits of a kept weight, 1 to 32; 32 quantizes nothing. Gamma 0 at 32 bits is "
+            "the dense baseline.",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = 8,
+    update: Annotated[
+        str,
+        typer.Option(
+            help="What the next update starts from: hybrid (pruned weights; the grid is written at "
+            "each epoch's end), inplace (compressed weights) or latent (a dense copy).",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = "hybrid",
+    rounding: Annotated[
+        str, typer.Option(help="nearest, floor or stochastic.", rich_help_panel=COMPRESSION)
+    ] = "nearest",
+    cadence: Annotated[
+        str,
+        typer.Option(
+            help="Compress every_step, or every_epoch as conventional schemes do.",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = "every_step",
+    schedule: Annotated[
+        str,
+        typer.Option(
+            help="Gamma is constant, or grows from 0, linear or cubic, over the first half of the "
+            "planned steps (--epochs).",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = "constant",
+    lr: Annotated[
+        float, typer.Option(help="Learning rate, constant.", rich_help_panel=TRAINING)
+    ] = 0.01,
+    epochs: Annotated[int, typer.Option(help="Most epochs.", rich_help_panel=TRAINING)] = 200,
+    patience: Annotated[
+        int,
+        typer.Option(
+            help="Stop after so many epochs without a better validation accuracy; 0 never does.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = 15,
+    optimizer: Annotated[
+        str, typer.Option(help="sgd, adam or adamw.", rich_help_panel=TRAINING)
+    ] = "sgd",
+    momentum: Annotated[
+        float, typer.Option(help="Of sgd; adam and adamw have their own.", rich_help_panel=TRAINING)
+    ] = 0.9,
+    weight_decay: Annotated[
+        float, typer.Option(help="0 decays nothing.", rich_help_panel=TRAINING)
+    ] = 0.0,
+    batch_size: Annotated[int, typer.Option(help="Samples a step.", rich_help_panel=TRAINING)] = 64,
+    seed: Annotated[
+        int,
+        typer.Option(
+            help="Of initialization, order, augmentation and dropout.", rich_help_panel=TRAINING
+        ),
+    ] = 0,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="fp32, bf16, or auto: bf16 where the processor or GPU has it.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=MACHINE)
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            help="Of the CPU; all cores where not given, or those that the run began with.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The run's directory; under runs/ and named by its settings where not given.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in --out, or start it; print its result if it is finished.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="What PE compares with: an accuracy in percent, or a finished run's directory.",
+            metavar="RUN_OR_PERCENT",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print the result as one line of JSON, alone on standard output.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+) -> None:
+    """Train a network that grows up small, and record the run.
+
+    The defaults are the paper's network and data with the settings of its authors' code. A run can
+    be killed at any moment: the same command with --resume goes on, and ends with the same bits.
+    """
+    settings: dict[str, Any] = {
+        "data": data,
+        "model": model,
+        "gamma": gamma,
+        "bits": bits,
+        "lr": lr,
+        "epochs": epochs,
+        "patience": patience,
+        "optimizer": optimizer,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "batch_size": batch_size,
+        "update": update,
+        "rounding": rounding,
+        "cadence": cadence,
+        "schedule": schedule,
+        "augment": augment,
+        "precision": precision,
+        "seed": seed,
+        "limit_train": limit_train,
+    }
+    if dropout is not None:
+        settings["dropout"] = dropout
+    if data_dir is not None and not data_dir.exists():
+        raise ConfigError(f"--data-dir {data_dir} does not exist.")
+    try:
+        _run(
+            settings,
+            out,
+            data_dir=data_dir,
+            device=device,
+            threads=threads,
+            resume=resume,
+            baseline=baseline,
+            as_json=as_json,
+        )
+    except KeyboardInterrupt as error:  # training itself saves and says so
+        raise StoppedError("stopped before training began; nothing was lost.") from error
+
+
+def _run(
+    settings: dict[str, Any],
+    out: Path | None,
+    *,
+    data_dir: Path | None,
+    device: str,
+    threads: int | None,
+    resume: bool,
+    baseline: str | None,
+    as_json: bool,
+) -> None:
+    from espalier import train as training  # torch: only once there is something to train
+    from espalier.cli.display import progress_on_stderr
+    from espalier.cli.summary import summary
+
+    target = training.resolve_device(device)
+    compared = training.read_baseline(baseline) if baseline is not None else None
+    if out is not None and resume and settings["precision"] == "auto":
+        recorded = training.RunDirectory(out).recorded_spec()
+        if recorded is not None:  # auto was resolved when the run began, perhaps elsewhere
+            settings["precision"] = recorded.precision
+    spec = training.resolve_spec(settings, device=target)
+    out = out or _default_out(spec)
+    with progress_on_stderr(compared) as progress:
+        result = training.train(
+            spec,
+            out,
+            data_dir=data_dir,
+            device=device,
+            threads=threads,
+            resume=resume,
+            baseline=compared,
+            progress=progress,
+        )
+    typer.echo(json.dumps(result.to_json()) if as_json else summary(result, out))
+
+
+def _default_out(spec: "RunSpec") -> Path:
+    from espalier.records import run_id
+
+    model = spec.model.replace(":", "-").replace("/", "-")
+    numbers = f"gamma{spec.gamma:g}-bits{spec.bits}-lr{spec.lr:g}-seed{spec.seed}"
+    return Path("runs", f"{spec.data}-{model}-{numbers}-{run_id(spec)[:8]}")

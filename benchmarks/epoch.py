@@ -2,11 +2,12 @@
 
     python benchmarks/epoch.py --data-dir DIR --images 6400 --rounds 5 --json
 
-Both sides train ``paper_cnn`` with SGD and momentum, in the same precision, on the same images, with
-flip and shifted crop. Espalier's side: batches from memory, augmented whole, everything in memory
-format channels_last. The usual side: ``DataLoader`` with two workers, flip, crop and normalization
-of each image with PIL and PyTorch, contiguous NCHW. Each side lives in its own process, one works at
-a time, and rounds alternate between them, so that what else the machine does meets both.
+Both sides train ``paper_cnn`` with SGD and momentum, in the same precision, on the same images,
+with flip and shifted crop. Espalier's side: batches from memory, augmented whole, everything in
+memory format channels_last. The usual side: ``DataLoader`` with two workers, flip, crop and
+normalization of each image with PIL and PyTorch, contiguous NCHW. Each side lives in its own
+process, one works at a time, and rounds alternate between them, so that what else the machine does
+meets both.
 """
 
 import argparse

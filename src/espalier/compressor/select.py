@@ -1,5 +1,6 @@
 """Which parameters are compressed by what: rules, and a reason for each one left dense."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -47,9 +48,11 @@ class Rule:
     """Pattern of the parameter's name, as in a shell: ``features.*.weight``. Wrappers such as
     ``DistributedDataParallel`` and ``torch.compile`` add nothing to names."""
     modules: tuple[type[nn.Module], ...] = ()
-    """Types of the module that owns the parameter; empty means all but normalization."""
+    """Types of the module that owns the parameter; empty means all but normalization. A tied
+    parameter has several owners and names, and matches by any."""
     biases: bool = True
-    """Whether parameters called ``bias`` match."""
+    """Whether biases match: parameters called ``bias`` or, as in torch's recurrent and attention
+    modules, ``bias_ih_l0`` or ``in_proj_bias``."""
     allow_empty: bool = False
     """Whether it is fine that nothing matches."""
 
@@ -58,10 +61,14 @@ class Rule:
 class Candidate:
     """A parameter, once, however many names it has."""
 
-    name: str
     parameter: Parameter
-    owner: nn.Module
-    aliases: tuple[str, ...] = ()
+    places: tuple[tuple[str, nn.Module], ...]
+    """Each name with the module that owns it there; the first one speaks for it."""
+
+    @property
+    def name(self) -> str:
+        """Its first name."""
+        return self.places[0][0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +99,13 @@ def select(
         raise SelectionError("the model has no parameters; attach after it has been built.")
     updated_ids = None if updated is None else {id(p) for p in updated}
     selection, chosen = Selection(), [dict[str, Parameter]() for _ in rules]
-    matched = [False] * len(rules)
     for candidate in candidates:
         index, reason = _decide(candidate, rules, updated_ids)
-        for i, rule in enumerate(rules):
-            matched[i] |= not _mismatch(candidate, rule)
         if reason is None and index is not None:
             chosen[index][candidate.name] = candidate.parameter
         else:
             selection.dense[candidate.name] = (candidate.parameter, reason or "")
-    _refuse_idle_rules(rules, matched, [c.name for c in candidates])
+    _refuse_idle_rules(rules, candidates)
     for rule, members in zip(rules, chosen, strict=True):
         if rule.operator is not None and members:
             selection.groups.append((rule.operator, members))
@@ -119,20 +123,18 @@ def parameters(model: nn.Module) -> list[Candidate]:
     found: dict[int, Candidate] = {}
     for name, parameter, owner in _walk(model, ""):
         known = found.get(id(parameter))
-        aliases = (*known.aliases, name) if known else ()
-        first = known or Candidate(name, parameter, owner)
-        if name != first.name:
-            first = Candidate(first.name, parameter, first.owner, aliases)
-        found[id(parameter)] = first
+        places = (*(known.places if known else ()), (name, owner))
+        found[id(parameter)] = Candidate(parameter, places)
     return list(found.values())
 
 
 def _walk(module: nn.Module, prefix: str) -> Iterator[tuple[str, Parameter, nn.Module]]:
-    for name, parameter in module.named_parameters(recurse=False):
+    for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
         yield prefix + name, parameter, module
-    for name, child in module.named_children():
+    for name, child in module._modules.items():  # named_children() hides a second name
         transparent = name in _WRAPPED or (name == "module" and isinstance(module, _WRAPPERS))
-        yield from _walk(child, prefix if transparent else f"{prefix}{name}.")
+        if child is not None:
+            yield from _walk(child, prefix if transparent else f"{prefix}{name}.")
 
 
 def _decide(
@@ -152,19 +154,24 @@ def _decide(
 
 
 _OTHER = "no rule matches it"
+_BIAS = re.compile(r"(^|[._])bias(_[^.]*)?$")  # bias, bias_ih_l0, in_proj_bias
 
 
 def _mismatch(candidate: Candidate, rule: Rule) -> str | None:
-    """Say why a rule does not match a parameter; None where it does."""
-    names = (candidate.name, *candidate.aliases)
-    if not any(fnmatchcase(name, rule.name) for name in names):
+    """Say why a rule does not match a parameter under any of its names; None where it does."""
+    reasons = [_mismatch_at(name, owner, rule) for name, owner in candidate.places]
+    return None if None in reasons else next((r for r in reasons if r != _OTHER), _OTHER)
+
+
+def _mismatch_at(name: str, owner: nn.Module, rule: Rule) -> str | None:
+    if not fnmatchcase(name, rule.name):
         return _OTHER
     if rule.modules:
-        if not isinstance(candidate.owner, rule.modules):
+        if not isinstance(owner, rule.modules):
             return _OTHER
-    elif isinstance(candidate.owner, NORMALIZATION):
+    elif rule.operator is not None and isinstance(owner, NORMALIZATION):
         return "it belongs to a normalization"
-    if not rule.biases and candidate.name.rpartition(".")[2] == "bias":
+    if not rule.biases and _BIAS.search(name):
         return "it is a bias, which the rule leaves out"
     return None
 
@@ -179,12 +186,17 @@ def _unfit(parameter: Parameter, updated: set[int] | None) -> str | None:
     return None
 
 
-def _refuse_idle_rules(rules: Sequence[Rule], matched: list[bool], names: list[str]) -> None:
-    for rule, hit in zip(rules, matched, strict=True):
-        if not hit and not rule.allow_empty:
-            shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-            of = f" of {', '.join(m.__name__ for m in rule.modules)}" if rule.modules else ""
-            raise SelectionError(
-                f"rule '{rule.name}'{of} matches no parameter; the model has {shown}."
-                f"{nearest(rule.name, names)} Check the pattern, or pass allow_empty=True."
-            )
+def _refuse_idle_rules(rules: Sequence[Rule], candidates: Sequence[Candidate]) -> None:
+    names = [candidate.name for candidate in candidates]
+    for rule in rules:
+        reasons = {candidate.name: _mismatch(candidate, rule) for candidate in candidates}
+        if None in reasons.values() or rule.allow_empty:
+            continue
+        near = [f"{n} would, but {r}" for n, r in reasons.items() if r != _OTHER]
+        hint = f" {near[0]}." if near else nearest(rule.name, names)
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        of = f" of {', '.join(m.__name__ for m in rule.modules)}" if rule.modules else ""
+        raise SelectionError(
+            f"rule '{rule.name}'{of} matches no parameter; the model has {shown}."
+            f"{hint} Check the pattern, or pass allow_empty=True."
+        )

@@ -273,7 +273,7 @@ class Compressor:
             layers += _compressed_rows(group)
         for name, (parameter, reason) in self._dense.items():
             layers.append(_dense_row(name, parameter, reason))
-        asked = [group.operator.asked_density(max(self.steps - 1, 0)) for group in self._groups]
+        asked = [group.asked_density for group in self._groups]
         return Report(
             layers=tuple(layers),
             steps=self.steps,
@@ -358,6 +358,7 @@ class Compressor:
             **self._identity(),
             "steps": self.steps,
             "epochs": self.epochs,
+            "operator_steps": [group.state.step for group in self._groups],
             "current": self._current,
             "named_dead": sorted(self._named_dead),
         }
@@ -392,7 +393,7 @@ class Compressor:
                 for name, tensor in state["tensors"].items()
                 if name.startswith(prefix)
             }
-            group.load(mine, self.steps)
+            group.load(mine, config["operator_steps"][i])
 
     def _identity(self) -> dict[str, Any]:
         """Return the settings that a resumed run must share."""
@@ -418,6 +419,7 @@ def _compressed_rows(group: Group) -> list[LayerReport]:
                 parameters=p.numel(),
                 kept=p.numel() if written is None else int(written.kept[i]),
                 nonzero=int((values != 0).sum()),
+                asked_density=group.asked_density,
                 bits=group.operator.bits,
                 levels=int(torch.unique(values).numel()),
                 step=step or None,
@@ -436,6 +438,7 @@ def _dense_row(name: str, parameter: nn.Parameter, reason: str) -> LayerReport:
         parameters=parameter.numel(),
         kept=parameter.numel(),
         nonzero=int((parameter.detach() != 0).sum()),
+        asked_density=None,
         bits=DENSE_BITS,
         levels=None,
         step=None,

@@ -48,6 +48,11 @@ class Group:
         """Whether reading a value makes nobody wait."""
         return self.parameters[0].device.type == "cpu"
 
+    @property
+    def asked_density(self) -> float | None:
+        """Density that a budget asked for in the last pass; None where a threshold decides."""
+        return self.operator.asked_density(max(self.state.step - 1, 0))
+
     def restore(self) -> None:
         """Bring the weights that take the update back into the parameters."""
         if self.shadows is not None:

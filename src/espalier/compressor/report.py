@@ -21,6 +21,8 @@ class LayerReport:
     """Weights that the threshold kept; all of them where it is dense."""
     nonzero: int
     """Weights that are not zero."""
+    asked_density: float | None
+    """Density that a budget asks of its whole set at the last pass; None without a budget."""
     bits: int
     """Bits of a kept weight; 32 where it is dense."""
     levels: int | None
@@ -59,7 +61,7 @@ class Report:
     epochs: int
     """Epochs so far."""
     asked_density: float | None
-    """Density that a budget asks for at this step; None where a threshold decides."""
+    """The same where there is only one set; None otherwise."""
     notes: tuple[str, ...] = ()
     """What one should know besides."""
 
@@ -92,13 +94,18 @@ class Report:
 
     def __str__(self) -> str:
         """Return the table."""
-        rows = [_cells(layer) for layer in self.layers]
         total = f"{len(self.compressed)} of {len(self.layers)} parameters compressed"
         size = sum(layer.parameters for layer in self.compressed)
         density = _percent(self.density_mask), _percent(self.density_nonzero)
-        rows.append((total, f"{size:,}", *density, "", "", "", "", f"RC {self.ratio:.4f}"))
-        head = ("parameter", "weights", "kept", "nonzero", "bits", "levels", "step", "threshold")
-        lines = [table((*head, "status"), rows)]
+        head = ("parameter", "weights", "asked", "kept", "nonzero")
+        rows = [
+            (*head, "bits", "levels", "step", "threshold", "status"),
+            *(_cells(layer) for layer in self.layers),
+            (total, f"{size:,}", "", *density, "", "", "", "", f"RC {self.ratio:.4f}"),
+        ]
+        if all(layer.asked_density is None for layer in self.layers):
+            rows = [(*row[:2], *row[3:]) for row in rows]
+        lines = [table(rows[0], rows[1:])]
         if self.asked_density is not None:
             lines.append(
                 f"density asked {_percent(self.asked_density)}, reached "
@@ -134,20 +141,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cells(layer: LayerReport) -> tuple[str, ...]:
+    size = f"{layer.parameters:,}"
     if not layer.compressed:
-        size = f"{layer.parameters:,}"
-        return (
-            layer.name,
-            size,
-            "",
-            _percent(layer.density_nonzero),
-            "32",
-            *[""] * 3,
-            layer.status,
-        )
+        nonzero = _percent(layer.density_nonzero)
+        return (layer.name, size, "", "", nonzero, "32", "", "", "", layer.status)
     return (
         layer.name,
-        f"{layer.parameters:,}",
+        size,
+        "" if layer.asked_density is None else _percent(layer.asked_density),
         _percent(layer.density_mask),
         _percent(layer.density_nonzero),
         str(layer.bits),

@@ -67,11 +67,11 @@ class Draws:
     def draw(
         cls, augment: Augment, count: int, height: int, width: int, rng: np.random.Generator
     ) -> Self:
-        """Draw for ``count`` images; one augmentation's draws don't depend on the others'."""
+        """Draw for ``count`` images; what one augmentation draws doesn't depend on the others."""
         flip = rng.random(count) < 0.5
-        shifts = rng.integers(-augment.crop, augment.crop, (2, count), endpoint=True)
         cut_y = rng.integers(0, height, count)
         cut_x = rng.integers(0, width, count)
+        shifts = rng.integers(-augment.crop, augment.crop, (2, count), endpoint=True)
         return cls(
             flip=torch.from_numpy(flip & augment.flip),
             down=torch.from_numpy(shifts[0]),

@@ -92,7 +92,7 @@ def cached(key: str, folder: Path, decode: Callable[[], Decoded]) -> Decoded:
 def _load(path: Path) -> Decoded | None:
     """Return the entry, or None where there is none or it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
         found["classes"] = tuple(str(name) for name in found["classes"])
         found["encoding"] = str(found["encoding"])

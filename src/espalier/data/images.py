@@ -1,7 +1,6 @@
 """Image folders, ``train/<class>/*.jpg`` and ``test/<class>/*.jpg``: on disk or in an archive."""
 
 import io
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -99,14 +98,12 @@ def _take(path: Path, file: Member, found: _Found) -> None:
 def _pixels(path: Path, name: str, data: bytes, encodings: set[str]) -> _Pixels:
     """Decode one image: uint8, shape (32, 32, 3)."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
         width, height = image.size
         if (width, height) == (SIDE, SIDE):
             encodings.add(str(image.format))
             return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{name} in {path} can't be read as an image ({error}). Replace it or take it away."
         ) from error

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
-from espalier.compressor.group import Group, Update
+from espalier.compressor.calls import Closure, runs_inside_step
+from espalier.compressor.group import Group, Update, on_host
 from espalier.compressor.report import LayerReport, Report
 from espalier.compressor.select import Rule, select
 from espalier.encoded import DENSE_BITS, Encoded
@@ -127,7 +128,8 @@ class Compressor:
     ) -> None:
         """Hook into the optimizer."""
         self.steps = 0
-        """Optimizer steps so far; steps that a gradient scaler skips don't count."""
+        """Optimizer steps so far. A step that a gradient scaler skips doesn't count, but for one
+        that a fused optimizer skips by itself on a device: the host does not know of it."""
         self.epochs = 0
         """Epochs that have ended so far."""
         self._groups = groups
@@ -141,6 +143,7 @@ class Compressor:
         self._current = False  # whether the parameters hold what the last pass wrote
         self._skipped = False
         self._maybe_skipped: Tensor | None = None
+        self._closure: Closure | None = None
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -154,39 +157,26 @@ class Compressor:
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         """Bring back the weights that take the update."""
+        if runs_inside_step(optimizer):
+            return None
         skip = getattr(optimizer, "found_inf", None)  # a scaler lets the optimizer skip by itself
-        self._skipped = skip is not None and skip.device.type == "cpu" and bool(skip.item())
+        self._skipped = skip is not None and on_host(skip) and bool(skip.item())
         if self._skipped:
             return None
-        self._maybe_skipped = None if skip is None or skip.device.type == "cpu" else skip
+        self._maybe_skipped = None if skip is None or on_host(skip) else skip
         if self._maybe_skipped is not None:
             for group in self._groups:
                 group.remember()
+        self._closure = None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
             self._restore()
             return None
-        evaluations = 0
-
-        @torch.enable_grad()
-        def once() -> Any:
-            """Evaluate at the compressed weights, then bring the others back."""
-            nonlocal evaluations
-            evaluations += 1
-            if evaluations > 1:
-                raise UnsupportedOptimizerError(
-                    f"{type(optimizer).__name__} evaluates its closure many times a step, which "
-                    "compression at every step can't follow; use an optimizer that takes one "
-                    "gradient a step."
-                )
-            loss = closure()
-            with torch.no_grad():
-                self._restore()
-            return loss
-
+        parameters = [p for group in self._groups for p in group.parameters]
+        self._closure = Closure(closure, parameters, self._restore, type(optimizer).__name__)
         if "closure" in kwargs:
-            return args, {**kwargs, "closure": once}
-        return (args[0], once, *args[2:]), kwargs
+            return args, {**kwargs, "closure": self._closure}
+        return (args[0], self._closure, *args[2:]), kwargs
 
     def _restore(self) -> None:
         for group in self._groups:
@@ -196,8 +186,10 @@ class Compressor:
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Compress what the optimizer has updated."""
-        if self._skipped:
+        if self._skipped or runs_inside_step(optimizer):
             return
+        if self._closure is not None:
+            self._closure.require_evaluated()
         step = self.steps
         self.steps += 1
         self._current = False
@@ -205,17 +197,19 @@ class Compressor:
             group.settle()
         if self._cadence == "every_step" and step >= self._start_step:
             self._compress(step)
+        if self._maybe_skipped is not None:
+            for group in self._groups:
+                group.undo_where(self._maybe_skipped)
         if self._steps_per_epoch and self.steps % self._steps_per_epoch == 0:
             self._end_epoch()
 
     def _compress(self, step: int) -> None:
         for group in self._groups:
             group.compress(step)
-            if self._maybe_skipped is not None:
-                group.undo_where(self._maybe_skipped)
+        self._current = True
+        for group in self._groups:
             if group.on_host:
                 self._check(group)
-        self._current = True
 
     # ---- the epoch ------------------------------------------------------------------------------
 

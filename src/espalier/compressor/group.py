@@ -11,7 +11,7 @@ from torch.nn.parameter import Parameter
 from espalier.errors import CheckpointError, NonFiniteError
 from espalier.ops import Operator, Written, compress_, kernels
 
-__all__ = ["Group", "Update"]
+__all__ = ["Group", "Update", "on_host"]
 
 Update = Literal["hybrid", "inplace", "latent"]
 """What the next update starts from. ``inplace``: the compressed weights. ``hybrid``: the pruned
@@ -46,7 +46,7 @@ class Group:
     @property
     def on_host(self) -> bool:
         """Whether reading a value makes nobody wait."""
-        return self.parameters[0].device.type == "cpu"
+        return on_host(self.parameters[0])
 
     @property
     def asked_density(self) -> float | None:
@@ -84,25 +84,43 @@ class Group:
         """Keep what a step that turns out to be skipped must leave as it was."""
         weights = [p.detach().clone() for p in self.parameters]
         shadows = [s.clone() for s in self.shadows] if self.shadows else weights
-        self._before = (weights, shadows, self.state, self.died_at)
+        self._before = (weights, shadows, self.state.written or self._untouched(), self.died_at)
 
     def undo_where(self, skipped: Tensor) -> None:
         """Take the last step back where ``skipped`` is not 0, without reading it."""
-        weights, shadows, state, died_at = self._before
+        weights, shadows, written, died_at = self._before
         skipped = skipped.reshape(()).bool()
+        buffers = self._shadow_buffers()
+        if buffers is not None and (self.shadows or shadows is not weights):
+            now = self.shadows or self.parameters
+            for buffer, before, after in zip(buffers, shadows, now, strict=True):
+                buffer.copy_(torch.where(skipped, before, after))
+            self.shadows = buffers
         for p, before in zip(self.parameters, weights, strict=True):
             p.copy_(torch.where(skipped, before, p))
-        for shadow, before in zip(self.shadows or (), shadows, strict=bool(self.shadows)):
-            shadow.copy_(torch.where(skipped, before, shadow))
         self.died_at = torch.where(skipped, died_at, self.died_at)
-        if state.written is not None and self.state.written is not None:
+        if self.state.written is not None:
             rows = {
                 f.name: torch.where(
-                    skipped, getattr(state.written, f.name), getattr(self.state.written, f.name)
+                    skipped, getattr(written, f.name), getattr(self.state.written, f.name)
                 )
                 for f in fields(Written)
             }
             self.state = replace(self.state, written=Written(**rows))
+
+    def _untouched(self) -> Written:
+        """Rows that say that nothing was pruned and nothing put on a grid."""
+        device = self.died_at.device
+        zeros = torch.zeros(len(self.names), device=device)
+        sizes = torch.tensor([p.numel() for p in self.parameters], device=device)
+        return Written(
+            threshold=zeros,
+            step=zeros,
+            kept=sizes,
+            nonzero=sizes,
+            max_abs=zeros,
+            finite=zeros == 0,
+        )
 
     def settle(self) -> None:
         """Let the next update start from the compressed weights."""
@@ -195,6 +213,11 @@ class Group:
         if not self.on_host:
             lost = ~written.finite & (self.diverged_at < 0)
             self.diverged_at = torch.where(lost, step, self.diverged_at)
+
+
+def on_host(tensor: Tensor) -> bool:
+    """Whether reading a value of this tensor makes nobody wait."""
+    return tensor.device.type == "cpu"
 
 
 def _take(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:

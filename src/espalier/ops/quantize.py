@@ -14,6 +14,9 @@ from espalier.ops.kernels import Cut, Kernel, Moments, kept_mean
 
 __all__ = ["Rounding", "UniformQuantizer"]
 
+LARGEST = 1e38
+"""No grid above it: its top value, at most twice the largest magnitude, must stay finite."""
+
 Rounding = Literal["nearest", "floor", "stochastic"]
 """``nearest`` (ties to even), ``floor`` (towards minus infinity), ``stochastic`` (up or down in
 proportion to the distance, so that the mean is the weight itself)."""
@@ -31,9 +34,10 @@ class UniformQuantizer(Operator):
     one more magnitude where a tie or float32 falls so. ``floor`` and ``stochastic`` may take one
     more at each end.
 
-    Where the grid has no extent the kept weights stay as they are: 32 bits, nothing kept, largest
-    magnitude equal to the threshold, or ``q`` below the smallest normal float32. With 1 bit there
-    is one magnitude, the mean of what is kept, and ``rounding`` has no say.
+    Where there is no grid the kept weights stay as they are: 32 bits, nothing kept, largest
+    magnitude equal to the threshold, ``q`` below the smallest normal float32, or a magnitude above
+    1e38, where the top of the grid could overflow. With 1 bit there is one magnitude, the mean of
+    what is kept, and ``rounding`` has no say.
 
     Example:
         >>> import torch
@@ -79,10 +83,11 @@ class UniformQuantizer(Operator):
         return "sign" if self.bits == 1 else self.rounding
 
     def steps(self, tensors: Sequence[Tensor], moments: Moments, cut: Cut) -> Tensor:
-        """Return each tensor's step q (eq. 3), float32 (n,); 0 where the grid has no extent."""
+        """Return each tensor's step q (eq. 3), float32 (n,); 0 where there is no grid."""
         if self.bits == 1:
             step = kept_mean(tensors, cut)
         else:
             extent = moments.max_abs.double() - cut.threshold.double()
             step = extent / (2 ** (self.bits - 1) - 1)
-        return torch.where(step >= torch.finfo(torch.float32).tiny, step, 0.0).float()
+        exists = (step >= torch.finfo(torch.float32).tiny) & (moments.max_abs <= LARGEST)
+        return torch.where(exists, step, 0.0).float()

@@ -1,0 +1,154 @@
+"""The contract table: every operator and what it promises. A new operator is one new row."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import note
+
+from espalier.ops import (
+    Chain,
+    GlobalMagnitude,
+    Operator,
+    PruneThenQuantize,
+    QuantizeThenPrune,
+    StdThreshold,
+    UniformQuantizer,
+)
+
+__all__ = ["ROWS", "Row", "each", "over"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """An operator and its promises."""
+
+    op: Operator
+    settings: dict[str, Any] = field(hash=False)
+    """The same operator for the oracle."""
+    magnitudes: int | None = None
+    """Most magnitudes that kept weights take where there is a grid; None: as many as there are."""
+    idempotent: bool | None = False
+    """Whether a second application changes nothing, ever; None: almost, chance may have it so."""
+    odd: bool = True
+    """Whether op(-w) is -op(w)."""
+    alone: bool = True
+    """Whether a tensor of a set is written as if it were alone."""
+    random: bool = False
+    """Whether it draws random numbers."""
+
+
+def _quantizer(bits: int, rounding: str = "nearest", **promises: Any) -> Row:
+    settings = {"bits": bits, "rounding": rounding}
+    return Row(op=UniformQuantizer(**settings), settings=settings, **promises)
+
+
+def _both(kind: type, gamma: float, bits: int, **promises: Any) -> Row:
+    settings = {"gamma": gamma, "bits": bits}
+    settings |= {k: promises.pop(k) for k in ("rounding", "strict") if k in promises}
+    first = {"quantize_first": True} if kind is QuantizeThenPrune else {}
+    return Row(op=kind(**settings), settings=settings | first, **promises)
+
+
+def _chain(prune: Operator, quantize: UniformQuantizer, settings: dict[str, Any], **p: Any) -> Row:
+    bits = {"bits": quantize.bits, "rounding": quantize.rounding}
+    return Row(op=Chain(prune=prune, quantize=quantize), settings=settings | bits, **p)
+
+
+FLOOR = {"rounding": "floor", "odd": False}
+STOCHASTIC = {"rounding": "stochastic", "odd": False, "alone": False, "random": True}
+
+ROWS = {
+    "std": Row(op=StdThreshold(gamma=0.5), settings={"gamma": 0.5}),
+    "std-strict": Row(
+        op=StdThreshold(gamma=0.5, strict=True), settings={"gamma": 0.5, "strict": True}
+    ),
+    "std-0": Row(op=StdThreshold(gamma=0), settings={"gamma": 0}, idempotent=True),
+    "std-0-strict": Row(
+        op=StdThreshold(gamma=0, strict=True),
+        settings={"gamma": 0, "strict": True},
+        idempotent=True,
+    ),
+    "global": Row(
+        op=GlobalMagnitude(density=0.4), settings={"density": 0.4}, idempotent=True, alone=False
+    ),
+    "global-0": Row(
+        op=GlobalMagnitude(density=0), settings={"density": 0}, idempotent=True, alone=False
+    ),
+    "global-1": Row(
+        op=GlobalMagnitude(density=1), settings={"density": 1}, idempotent=True, alone=False
+    ),
+    "q1": _quantizer(1, magnitudes=1),
+    "q2": _quantizer(2, magnitudes=2, idempotent=True),
+    "q3": _quantizer(3, magnitudes=4, idempotent=True),
+    "q8": _quantizer(8, magnitudes=128, idempotent=True),
+    "q16": _quantizer(16, magnitudes=2**15, idempotent=True),
+    "q24": _quantizer(24, magnitudes=2**23 + 1),
+    "q32": _quantizer(32, idempotent=True),
+    "q4-floor": _quantizer(4, magnitudes=10, **FLOOR),
+    "q4-stochastic": _quantizer(4, magnitudes=10, idempotent=None, **STOCHASTIC),
+    "pq-8": _both(PruneThenQuantize, 0.375, 8, magnitudes=129),
+    "pq-3": _both(PruneThenQuantize, 0.5, 3, magnitudes=5),
+    "pq-3-strict": _both(PruneThenQuantize, 0.5, 3, magnitudes=5, strict=True),
+    "pq-2": _both(PruneThenQuantize, 0.75, 2, magnitudes=3),
+    "pq-1": _both(PruneThenQuantize, 0.5, 1, magnitudes=1, idempotent=True),
+    "pq-32": _both(PruneThenQuantize, 0.5, 32),
+    "pq-4-floor": _both(PruneThenQuantize, 0.75, 4, magnitudes=10, **FLOOR),
+    "pq-4-stochastic": _both(PruneThenQuantize, 0.75, 4, magnitudes=10, **STOCHASTIC),
+    "qp-8": _both(QuantizeThenPrune, 0.375, 8, magnitudes=128),
+    "qp-3-strict": _both(QuantizeThenPrune, 1.0, 3, magnitudes=4, strict=True),
+    "qp-1": _both(QuantizeThenPrune, 0.5, 1, magnitudes=1),
+    "qp-4-floor": _both(QuantizeThenPrune, 0.5, 4, magnitudes=10, **FLOOR),
+    "qp-4-stochastic": _both(
+        QuantizeThenPrune, 0.5, 4, magnitudes=10, idempotent=None, **STOCHASTIC
+    ),
+    "global-q4": _chain(
+        GlobalMagnitude(density=0.4),
+        UniformQuantizer(bits=4),
+        {"density": 0.4},
+        magnitudes=9,
+        alone=False,
+    ),
+    "global-q1": _chain(
+        GlobalMagnitude(density=0.4),
+        UniformQuantizer(bits=1),
+        {"density": 0.4},
+        magnitudes=1,
+        alone=False,
+    ),
+    "std-q3-seeded": _chain(
+        StdThreshold(gamma=0.5),
+        UniformQuantizer(bits=3, rounding="stochastic", random_seed=7),
+        {"gamma": 0.5},
+        magnitudes=6,
+        odd=False,
+        alone=False,
+        random=True,
+    ),
+}
+
+
+def _chosen(names: tuple[str, ...], promises: dict[str, Any]) -> dict[str, Row]:
+    return {
+        name: row
+        for name, row in ROWS.items()
+        if (not names or name in names)
+        and all(getattr(row, promise) == value for promise, value in promises.items())
+    }
+
+
+def over(*names: str, **promises: Any) -> pytest.MarkDecorator:
+    """Parametrize over the rows of these names, or over all that make these promises."""
+    chosen = _chosen(names, promises)
+    return pytest.mark.parametrize("row", chosen.values(), ids=chosen.keys())
+
+
+def each(*names: str, **promises: Any) -> Iterator[Row]:
+    """Go through the same rows within one drawn example; the last one noted is the one at fault.
+
+    Drawing an example takes longer than applying every operator to it.
+    """
+    for name, row in _chosen(names, promises).items():
+        note(f"row {name}")
+        yield row

@@ -232,9 +232,13 @@ class Compressor:
         self.epochs += 1
         if self._cadence == "every_epoch" and self.steps > self._start_step:
             self._compress(self.steps - 1)
-        for group in self._groups:
-            if self._update == "hybrid":
+        if self._update == "hybrid":
+            for group in self._groups:
                 group.settle()
+        self._check_all()
+
+    def _check_all(self) -> None:
+        for group in self._groups:
             self._check(group)
 
     def _check(self, group: Group) -> None:
@@ -261,10 +265,8 @@ class Compressor:
             ConfigError: compression is due at an epoch's end and no epoch has ended yet.
         """
         self._require_epochs()
-        layers = []
-        for group in self._groups:
-            self._check(group)
-            layers += _compressed_rows(group)
+        self._check_all()
+        layers = [row for group in self._groups for row in _compressed_rows(group)]
         for name, (parameter, reason) in self._dense.items():
             layers.append(_dense_row(name, parameter, reason))
         asked = [group.asked_density for group in self._groups]
@@ -282,8 +284,10 @@ class Compressor:
         Raises:
             ConfigError: the weights are not what the last pass wrote: nothing was compressed yet,
                 or the optimizer has stepped since.
+            NonFiniteError, DeadLayerError: what was found on the device since the last check.
         """
         self._require_epochs()
+        self._check_all()
         if not self._current:
             raise ConfigError(
                 "the weights are not compressed at this moment: "
@@ -342,7 +346,11 @@ class Compressor:
         Returns:
             ``version``, ``config`` (plain data) and ``tensors`` (a flat dict), all of which
             safetensors and JSON can hold. Tensors are the compressor's own, as in torch.
+
+        Raises:
+            NonFiniteError, DeadLayerError: what was found on the device since the last check.
         """
+        self._check_all()
         tensors = {
             f"{i}.{name}": tensor
             for i, group in enumerate(self._groups)

@@ -1,0 +1,93 @@
+"""Files survive what may happen while they are written."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from espalier.errors import ConfigError, StorageError
+from espalier.train.files import append_line, exclusive, make_directory, write_atomically
+
+
+def no_space(*_args: object, **_options: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_writing_replaces_the_whole_file(tmp_path: Path) -> None:
+    """The new content is there and nothing else is."""
+    path = tmp_path / "a.json"
+    path.write_bytes(b"old and long")
+
+    write_atomically(path, b"new")
+
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Wherever it fails, the old content stays and no temporary file does."""
+    path = tmp_path / "a.json"
+    path.write_bytes(b"old")
+    target = os if call == "fsync" else Path
+    monkeypatch.setattr(target, call, no_space)
+
+    with pytest.raises(StorageError, match=r"can't write .*a.json: No space left on device"):
+        write_atomically(path, b"new")
+
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_the_lines_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that can't be finished is taken back."""
+    path = tmp_path / "metrics.jsonl"
+    append_line(path, "one\n")
+    monkeypatch.setattr(os, "fsync", no_space)
+
+    with pytest.raises(StorageError, match=r"can't write .*metrics.jsonl: No space left"):
+        append_line(path, "two\n")
+
+    assert path.read_bytes() == b"one\n"
+
+
+def test_lines_are_appended(tmp_path: Path) -> None:
+    """The file is made by the first line."""
+    path = tmp_path / "metrics.jsonl"
+
+    append_line(path, "one\n")
+    append_line(path, "two\n")
+
+    assert path.read_text() == "one\ntwo\n"
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A file in the way is the usual reason."""
+    (tmp_path / "a").write_text("")
+
+    with pytest.raises(StorageError, match=r"can't write .*a/b: Not a directory"):
+        make_directory(tmp_path / "a" / "b")
+
+
+def test_a_directory_belongs_to_one_process(tmp_path: Path) -> None:
+    """The second one is refused until the first lets go."""
+    with (
+        exclusive(tmp_path),
+        pytest.raises(ConfigError, match="another process is training in"),
+        exclusive(tmp_path),
+    ):
+        pass
+
+    with exclusive(tmp_path):
+        pass
+
+
+def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A directory that is gone can't be locked."""
+    with pytest.raises(StorageError, match="No such file"), exclusive(tmp_path / "gone"):
+        pass

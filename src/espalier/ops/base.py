@@ -95,7 +95,8 @@ class Operator(ABC):
     :meth:`init` and :meth:`apply` for sets of tensors with state, a call for a single tensor.
 
     All arithmetic is float32: tensors of another floating type are converted, compressed and
-    rounded back to their type.
+    rounded back to their type. In float16, whose largest number is 65504, a grid may end beyond it
+    and write infinity, which the next pass refuses.
     """
 
     __slots__ = ()
@@ -208,12 +209,14 @@ def compress_(
     work = tensors if exact else [t.float() for t in tensors]
     copies = shadows if exact or shadows is None else [s.float() for s in shadows]
     modes = _shadow_modes(spared, len(operator.sweeps)) if shadows else None
+    state = replace(state, written=None)
     for i, sweep in enumerate(operator.sweeps):
         state = _sweep(sweep, work, state, copies, modes[i] if modes else "none", check)
     if not exact:
         kernels.copy(tensors, work)
         if shadows is not None and copies is not None:
             kernels.copy(shadows, copies)
+        state = _recount(tensors, state)
     return replace(state, step=state.step + 1)
 
 
@@ -245,17 +248,24 @@ def _sweep(
     kept, nonzero = kernels.write(
         tensors, cut, step, rounding=kernel, noise=noise, shadows=shadows, shadow=shadow
     )
-    if sweep.quantize is None and state.written is not None:
-        step = state.written.step  # pruning leaves the grid of the sweep before
+    before = state.written  # by a sweep of the same pass
     written = Written(
         threshold=cut.threshold,
-        step=step,
+        step=step if sweep.quantize or before is None else before.step,  # pruning leaves the grid
         kept=kept,
         nonzero=nonzero,
-        max_abs=moments.max_abs,
-        finite=finite,
+        max_abs=moments.max_abs if before is None else before.max_abs,
+        finite=finite if before is None else before.finite,
     )
     return replace(state, written=written, rng=rng)
+
+
+def _recount(tensors: Sequence[Tensor], state: State) -> State:
+    """Count what is left of the nonzeros in a type that may round them to zero."""
+    if state.written is None:
+        return state
+    nonzero = torch.stack([t.count_nonzero() for t in tensors])
+    return replace(state, written=replace(state.written, nonzero=nonzero))
 
 
 def _noise(tensors: Sequence[Tensor], rng: Tensor | None) -> tuple[list[Tensor], Tensor]:

@@ -109,13 +109,13 @@ def keep_largest(tensors: Sequence[Tensor], k: int) -> Cut:
     n, total = len(tensors), sum(t.numel() for t in tensors)
     device = tensors[0].device
     if k == 0:
-        return Cut(torch.full((n,), torch.inf, device=device), NO_TIES)
+        return Cut(torch.full((n,), torch.inf, dtype=torch.float32, device=device), NO_TIES)
     if k == total:
-        return Cut(torch.zeros(n, device=device), ALL_TIES)
+        return Cut(torch.zeros(n, dtype=torch.float32, device=device), ALL_TIES)
     if _compiled(tensors):
         value, *rows = core.largest(_addresses(tensors), _sizes(tensors), k, _threads())
-        threshold = torch.tensor(value, dtype=torch.float32)
-        above, equal = (torch.tensor(row, dtype=torch.int64) for row in rows)
+        threshold = torch.tensor(value, dtype=torch.float32, device=device)
+        above, equal = (torch.tensor(row, dtype=torch.int64, device=device) for row in rows)
     else:
         magnitudes = [t.abs() for t in tensors]
         threshold = torch.cat([m.reshape(-1) for m in magnitudes]).kthvalue(total - k + 1).values

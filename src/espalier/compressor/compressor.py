@@ -1,11 +1,13 @@
 """The compressor: hooks on a real optimizer, so that a user's loop stays as it is."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, cast, get_args
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import Parameter
 from torch.optim import LBFGS, Optimizer
 
 from espalier.compressor.calls import Closure, runs_inside_step
@@ -31,6 +33,9 @@ Cadence = Literal["every_step", "every_epoch"]
 OnDeadLayer = Literal["warn", "error", "ignore"]
 
 STATE_VERSION = 1
+
+_attached: WeakKeyDictionary[Optimizer, "WeakSet[Compressor]"] = WeakKeyDictionary()
+"""The compressors of each optimizer, detached ones too."""
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
@@ -72,7 +77,7 @@ def attach(
         The compressor: report, state, and the way back.
 
     Raises:
-        ConfigError: an option is out of its bounds.
+        ConfigError: an option is out of its bounds, or another compressor has these parameters.
         SelectionError: a rule matches nothing, or nothing is left to compress.
         UnsupportedOptimizerError: the optimizer evaluates its closure many times a step.
 
@@ -96,7 +101,8 @@ def attach(
     rules = [Rule(operator=operator)] if isinstance(operator, Operator) else list(operator)
     updated = [p for group in optimizer.param_groups for p in group["params"]]
     selection = select(model, rules, updated=updated)
-    return Compressor(
+    _refuse_second(optimizer, [members for _, members in selection.groups])
+    compressor = Compressor(
         optimizer,
         [Group(op, members, update) for op, members in selection.groups],
         selection.dense,
@@ -106,6 +112,8 @@ def attach(
         start_step=start_step,
         on_dead_layer=on_dead_layer,
     )
+    _attached.setdefault(optimizer, WeakSet()).add(compressor)
+    return compressor
 
 
 class Compressor:
@@ -217,13 +225,18 @@ class Compressor:
         """Say that an epoch has ended: ``hybrid`` writes, ``every_epoch`` compresses.
 
         Raises:
-            ConfigError: the compressor counts epochs itself, by ``steps_per_epoch``.
+            ConfigError: the compressor counts epochs itself, by ``steps_per_epoch``; or it was
+                detached.
             NonFiniteError, DeadLayerError: what was found on the device since the last check.
         """
         if self._steps_per_epoch:
             raise ConfigError(
                 f"epochs end by themselves every steps_per_epoch={self._steps_per_epoch} steps; "
                 "either give that or call end_epoch(), not both."
+            )
+        if not self._handles:
+            raise ConfigError(
+                "the compressor was detached; attach again to compress at the end of more epochs."
             )
         self._end_epoch()
 
@@ -283,7 +296,7 @@ class Compressor:
 
         Raises:
             ConfigError: the weights are not what the last pass wrote: nothing was compressed yet,
-                or the optimizer has stepped since.
+                the optimizer has stepped since, or somebody else has changed them.
             NonFiniteError, DeadLayerError: what was found on the device since the last check.
         """
         self._require_epochs()
@@ -299,8 +312,7 @@ class Compressor:
             )
         found: dict[str, Encoded] = {}
         for group in self._groups:
-            weights = dict(zip(group.names, group.parameters, strict=True))
-            found |= group.operator.encode(weights, group.state)
+            found |= group.encode()
         return found
 
     def detach(self) -> None:
@@ -308,17 +320,18 @@ class Compressor:
 
         Raises:
             ConfigError: compression is due at an epoch's end and no epoch has ended yet.
+            NonFiniteError, DeadLayerError: what was found since the last check; the hooks are off.
         """
         self._require_epochs()
-        if self._handles and not self._current and self.steps > self._start_step:
+        handles, self._handles = self._handles, []
+        for handle in handles:
+            handle.remove()
+        if handles and not self._current and self.steps > self._start_step:
             with torch.no_grad():
                 self._compress(self.steps - 1)
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
         for group in self._groups:
             group.settle()
-            self._check(group)
+        self._check_all()
 
     def _require_epochs(self) -> None:
         if self._cadence == "every_epoch" and self.steps and not self.epochs:
@@ -329,7 +342,7 @@ class Compressor:
 
     def _notes(self) -> tuple[str, ...]:
         notes = []
-        if self._update == "hybrid" and self.steps and not self.epochs:
+        if self._update == "hybrid" and self.steps and not self.epochs and self._handles:
             notes.append(
                 "hybrid: no epoch has ended yet, so that quantization has been straight-through "
                 "only; it is written when weights are saved or the compressor is detached."
@@ -447,6 +460,17 @@ def _dense_row(name: str, parameter: nn.Parameter, reason: str) -> LayerReport:
         threshold=None,
         status=f"left dense because {reason}",
     )
+
+
+def _refuse_second(optimizer: Optimizer, sets: Sequence[Mapping[str, Parameter]]) -> None:
+    others = [c for c in _attached.get(optimizer, ()) if c._handles]
+    taken = {id(p) for other in others for group in other._groups for p in group.parameters}
+    twice = [name for members in sets for name, p in members.items() if id(p) in taken]
+    if twice:
+        raise ConfigError(
+            f"{', '.join(twice[:5])}{', ...' if len(twice) > 5 else ''} are compressed by another "
+            "compressor of this optimizer; call its detach() first."
+        )
 
 
 def _check_options(

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import Parameter
 
-from espalier.errors import CheckpointError, NonFiniteError
+from espalier.encoded import DENSE_BITS, Encoded, Raw
+from espalier.errors import CheckpointError, ConfigError, NonFiniteError
 from espalier.ops import Operator, Written, compress_, kernels
 
 __all__ = ["Group", "Update", "on_host"]
@@ -37,6 +38,7 @@ class Group:
         self.shadows: list[Tensor] | None = None
         """What the next update starts from, where that is not what the parameters hold."""
         self._buffers: list[Tensor] | None = None
+        self._versions: list[int] = []  # of the parameters, when the last pass had written them
         n, device = len(self.parameters), self.parameters[0].device
         self.died_at = torch.full((n,), -1, dtype=torch.int64, device=device)
         """Step at which a tensor lost its last weight; -1 where it never did."""
@@ -77,6 +79,7 @@ class Group:
             check=self.on_host,
         )
         self.shadows = shadows
+        self._versions = [p._version for p in self.parameters]
         if self.state.written is not None:
             self._mark(step, self.state.written)
 
@@ -107,6 +110,7 @@ class Group:
                 for f in fields(Written)
             }
             self.state = replace(self.state, written=Written(**rows))
+        self._versions = [p._version for p in self.parameters]
 
     def _untouched(self) -> Written:
         """Rows that say that nothing was pruned and nothing put on a grid."""
@@ -121,6 +125,24 @@ class Group:
             max_abs=zeros,
             finite=zeros == 0,
         )
+
+    def encode(self) -> dict[str, Encoded]:
+        """Return the codes of what the last pass wrote.
+
+        Raises:
+            ConfigError: a parameter holds something else by now.
+        """
+        weights = dict(zip(self.names, self.parameters, strict=True))
+        touched = self._versions and self._versions != [p._version for p in self.parameters]
+        counts = self.state.written.nonzero.tolist() if touched and self.state.written else ()
+        for (name, w), nonzero in zip(weights.items(), counts, strict=bool(counts)):
+            if int(w.count_nonzero()) != nonzero:
+                raise _changed(name)
+        found = self.operator.encode(weights, self.state)
+        for name, one in found.items() if touched else ():
+            if isinstance(one.grid, Raw) and one.nonzero and self.operator.bits < DENSE_BITS:
+                raise _changed(name)
+        return found
 
     def settle(self) -> None:
         """Let the next update start from the compressed weights."""
@@ -164,6 +186,7 @@ class Group:
             CheckpointError: a tensor is missing or of another shape.
         """
         device = self.parameters[0].device
+        self._versions = []  # the model's weights may be loaded later
         self.died_at, self.diverged_at = (
             _take(tensors, name, (len(self.names),)).to(device)
             for name in ("died_at", "diverged_at")
@@ -218,6 +241,13 @@ class Group:
 def on_host(tensor: Tensor) -> bool:
     """Whether reading a value of this tensor makes nobody wait."""
     return tensor.device.type == "cpu"
+
+
+def _changed(name: str) -> ConfigError:
+    return ConfigError(
+        f"{name} is not what the last pass wrote: something else has changed it since, such as "
+        "training after detach() or loaded weights. Take the codes before that."
+    )
 
 
 def _take(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:

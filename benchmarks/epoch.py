@@ -3,11 +3,11 @@
     python benchmarks/epoch.py --data-dir DIR --images 6400 --rounds 5 --json
 
 Both sides train ``paper_cnn`` with SGD and momentum, in the same precision, on the same images,
-with flip and shifted crop. Espalier's side: batches from memory, augmented whole, everything in
-memory format channels_last. The usual side: ``DataLoader`` with two workers, flip, crop and
-normalization of each image with PIL and PyTorch, contiguous NCHW. Each side lives in its own
-process, one works at a time, and rounds alternate between them, so that what else the machine does
-meets both.
+with flip and shifted crop. Espalier's side, as in ``espalier train``: batches from memory, augmented
+whole, everything in memory format channels_last, freed memory kept for the next step. The usual
+side: ``DataLoader`` with two workers, flip, crop and normalization of each image with PIL and
+PyTorch, contiguous NCHW. Each side lives in its own process, one works at a time, and rounds
+alternate between them, so that what else the machine does meets both.
 """
 
 import argparse
@@ -35,6 +35,7 @@ from torch.utils import data
 
 from espalier.data import Augment, Batches, Dataset, Split, limit, load_dataset
 from espalier.models import build_model
+from espalier.train.memory import keep_freed_memory
 
 SIDES = ("espalier", "usual")
 WARM_UP_STEPS = 5
@@ -104,17 +105,18 @@ class Side:
         torch.manual_seed(0)
         dataset = images_to_train_on(task)
         self.bf16 = task.bf16
+        self.source = dataset.source
         self.epoch = 0
         self.model = build_model("paper_cnn")
         self.batches: Batches | None = None
         if name == "espalier":
+            keep_freed_memory()
             self.model.to(memory_format=torch.channels_last)
             self.batches = Batches(
                 dataset.train,
                 dataset,
                 batch_size=task.batch_size,
                 augment=Augment(flip=True, crop=PADDING),
-                dtype=torch.bfloat16 if task.bf16 else torch.float32,
             )
         else:
             self.loader = data.DataLoader(
@@ -163,22 +165,22 @@ def work(name: str, task: Task, pipe: Connection) -> None:
     side = Side(name, task)
     side.load(most=WARM_UP_STEPS)
     side.train(most=WARM_UP_STEPS)
-    pipe.send(0.0)
+    pipe.send(side.source)
     while (asked := pipe.recv()) != "end":
         start_s = time.perf_counter()
         getattr(side, asked)()
         pipe.send(time.perf_counter() - start_s)
 
 
-def measure(task: Task, rounds: int) -> dict[str, dict[str, list[float]]]:
-    """Alternate between the sides: seconds by what was done, side and round."""
+def measure(task: Task, rounds: int) -> tuple[dict[str, dict[str, list[float]]], str]:
+    """Alternate between the sides: seconds by what was done, side and round; and the source."""
     spawn = multiprocessing.get_context("spawn")
-    pipes = {}
+    pipes, source = {}, ""
     for name in SIDES:
         pipes[name], theirs = spawn.Pipe()
         spawn.Process(target=work, args=(name, task, theirs)).start()
         theirs.close()
-        pipes[name].recv()
+        source = pipes[name].recv()
     seconds: dict[str, dict[str, list[float]]] = {
         asked: {name: [] for name in SIDES} for asked in ("load", "train")
     }
@@ -191,17 +193,19 @@ def measure(task: Task, rounds: int) -> dict[str, dict[str, list[float]]]:
     finally:
         for pipe in pipes.values():
             pipe.send("end")
-    return seconds
+    return seconds, source
 
 
-def show(seconds: dict[str, dict[str, list[float]]], task: Task, rounds: int) -> dict[str, Any]:
+def show(
+    seconds: dict[str, dict[str, list[float]]], source: str, task: Task, rounds: int
+) -> dict[str, Any]:
     """Print the table for people; return the numbers."""
     batches = -(-task.images // task.batch_size)
     processor = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
     print(
         f"{task.images} images a epoch, batches of {task.batch_size}, {rounds} rounds, "
         f"{'bf16 autocast' if task.bf16 else 'float32'}, {task.threads} threads, "
-        f"{images_to_train_on(task).source}"
+        f"{source}"
     )
     print(
         f"{processor}, {os.cpu_count()} cores; Python {platform.python_version()}, "
@@ -224,7 +228,7 @@ def show(seconds: dict[str, dict[str, list[float]]], task: Task, rounds: int) ->
     share = found["load_espalier_s"] / found["train_espalier_s"]
     found["loading_share"] = round(share, 4)
     print(f"loading is {100 * share:.2f} % of an epoch of Espalier's")
-    return found | {"images": task.images, "rounds": rounds, "bf16": task.bf16}
+    return found | {"source": source, "images": task.images, "rounds": rounds, "bf16": task.bf16}
 
 
 def main() -> None:
@@ -247,7 +251,7 @@ def main() -> None:
         bf16=has_bf16 if asked.precision == "auto" else asked.precision == "bf16",
         data_dir=asked.data_dir,
     )
-    found = show(measure(task, asked.rounds), task, asked.rounds)
+    found = show(*measure(task, asked.rounds), task, asked.rounds)
     if asked.json:
         print(json.dumps(found))
 

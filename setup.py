@@ -4,7 +4,9 @@ import sys
 
 from setuptools import Extension, setup
 
-openmp = ["-fopenmp"] if sys.platform.startswith("linux") else []
+linux = sys.platform.startswith("linux")
+openmp = ["-fopenmp"] if linux else []  # the thread pool that torch has loaded already
+quiet = [] if linux else ["-Wno-unknown-pragmas"]
 # The same bits on every machine (no contraction into fused multiply-adds), loops as vectors.
 exact = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
@@ -12,9 +14,9 @@ setup(
     ext_modules=[
         Extension(
             "espalier._core",
-            sources=[f"src/espalier/{name}.c" for name in ("_core", "_core_sets", "_core_kernels")],
-            depends=["src/espalier/_core.h", "src/espalier/_core_loops.h"],
-            extra_compile_args=[*exact, "-Wall", "-Wextra", "-fvisibility=hidden", *openmp],
+            sources=[f"src/espalier/_core{part}.c" for part in ("", "_rows", "_sets", "_kernels")],
+            depends=[f"src/espalier/_core{part}.h" for part in ("", "_rows", "_loops")],
+            extra_compile_args=[*exact, "-Wall", "-Wextra", "-fvisibility=hidden", *openmp, *quiet],
             extra_link_args=openmp,
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             py_limited_api=True,

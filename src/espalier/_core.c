@@ -1,145 +1,15 @@
-/* Python's view of the compiled core: checks every argument, lets go of the GIL, runs the passes.
+/* Python's view of the compiled core: takes the arguments, lets go of the GIL, runs the passes.
  *
- * Rows of numbers come as objects with the buffer protocol (numpy arrays, array.array), tensors as
- * addresses in a uint64 row. Limited API of CPython 3.11, so that one build serves all later ones.
+ * Limited API of CPython 3.11, so that one build serves all later ones.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "_core.h"
+#include "_core_rows.h"
 
 #include <string.h>
 
-enum { MAX_ROWS = 9 };
-
-/* One argument: a row of n items of one type. */
-typedef struct {
-    const char *name;
-    char type; /* 'Q' uint64, 'q' int64, 'f' float32, 'd' float64 */
-    int written;
-} Row;
-
-typedef struct {
-    Py_buffer views[MAX_ROWS];
-    int held;
-    size_t count; /* items of every row */
-} Rows;
-
 static const Kernels *kernels;
-
-static void rows_release(Rows *rows)
-{
-    while (rows->held > 0)
-        PyBuffer_Release(&rows->views[--rows->held]);
-}
-
-static const char *type_name(char type)
-{
-    return type == 'Q' ? "uint64" : type == 'q' ? "int64" : type == 'f' ? "float32" : "float64";
-}
-
-static int type_fits(const Py_buffer *view, char type)
-{
-    const char *format = view->format ? view->format : "B";
-    Py_ssize_t size = type == 'f' ? 4 : 8;
-
-    if (*format == '@' || *format == '=' || *format == '<')
-        format++;
-    if (strlen(format) != 1 || view->itemsize != size)
-        return 0;
-    if (type == 'Q')
-        return *format == 'Q' || *format == 'L' || *format == 'N';
-    if (type == 'q')
-        return *format == 'q' || *format == 'l' || *format == 'n';
-    return *format == type;
-}
-
-static int row_take(Rows *rows, PyObject *object, const Row *row)
-{
-    Py_buffer *view = &rows->views[rows->held];
-    int flags = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS | (row->written ? PyBUF_WRITABLE : 0);
-
-    if (PyObject_GetBuffer(object, view, flags)) {
-        PyErr_Clear();
-        PyErr_Format(PyExc_TypeError, "%s must be a contiguous%s buffer of %s, found %R.",
-                     row->name, row->written ? " writable" : "", type_name(row->type),
-                     (PyObject *)Py_TYPE(object));
-        return -1;
-    }
-    rows->held++;
-    if (!type_fits(view, row->type)) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s must be a buffer of %s, found items of %zd bytes with format '%s'.",
-                     row->name, type_name(row->type), view->itemsize,
-                     view->format ? view->format : "B");
-        return -1;
-    }
-    return 0;
-}
-
-/* Take every row and check that all are as long as the first. */
-static int rows_take(Rows *rows, PyObject *const *objects, const Row *wanted, int count)
-{
-    rows->held = 0;
-    for (int i = 0; i < count; i++) {
-        size_t items;
-        if (row_take(rows, objects[i], &wanted[i])) {
-            rows_release(rows);
-            return -1;
-        }
-        items = (size_t)(rows->views[i].len / rows->views[i].itemsize);
-        if (i == 0)
-            rows->count = items;
-        if (items != rows->count) {
-            PyErr_Format(PyExc_ValueError,
-                         "%s holds %zu items and %s holds %zu: give one item a tensor.",
-                         wanted[i].name, items, wanted[0].name, rows->count);
-            rows_release(rows);
-            return -1;
-        }
-    }
-    return 0;
-}
-
-/* Check a row of addresses against the sizes; `optional` lets 0 through. */
-static int addresses_check(const char *name, const uint64_t *addresses, const Set *set,
-                           int optional)
-{
-    for (size_t t = 0; t < set->count; t++) {
-        if (set->sizes[t] == 0 || (optional && addresses[t] == 0))
-            continue;
-        if (addresses[t] == 0 || addresses[t] % sizeof(float)) {
-            PyErr_Format(PyExc_ValueError,
-                         "%s[%zu] is %s: give the address of %lld float32 entries.", name, t,
-                         addresses[t] ? "not aligned to 4 bytes" : "null",
-                         (long long)set->sizes[t]);
-            return -1;
-        }
-    }
-    return 0;
-}
-
-/* The first two rows of every function are addresses and sizes; `sizes` is row number `at`. */
-static int set_take(Set *set, const Rows *rows, const char *name, int at, int threads)
-{
-    set->count = rows->count;
-    set->addresses = rows->views[0].buf;
-    set->sizes = rows->views[at].buf;
-    set->threads = threads;
-    set->kernels = kernels;
-    if (threads < 1) {
-        PyErr_Format(PyExc_ValueError, "threads must be at least 1, found %d.", threads);
-        return -1;
-    }
-    for (size_t t = 0; t < set->count; t++) {
-        if (set->sizes[t] < 0) {
-            PyErr_Format(PyExc_ValueError, "sizes[%zu] must be at least 0, found %lld.", t,
-                         (long long)set->sizes[t]);
-            return -1;
-        }
-    }
-    return addresses_check(name, set->addresses, set, 0);
-}
 
 static PyObject *done(Rows *rows, int status)
 {
@@ -170,7 +40,7 @@ static PyObject *core_measure(PyObject *module, PyObject *args, PyObject *named)
                                      &objects[2], &objects[3], &threads) ||
         rows_take(&rows, objects, wanted, 4))
         return NULL;
-    if (set_take(&set, &rows, "addresses", 1, threads))
+    if (set_take(&set, &rows, "addresses", 1, threads, kernels))
         return failed(&rows);
     Py_BEGIN_ALLOW_THREADS
     status = set_measure(&set, rows.views[2].buf, rows.views[3].buf);
@@ -198,7 +68,7 @@ static PyObject *core_kept_mean(PyObject *module, PyObject *args, PyObject *name
                                      &threads) ||
         rows_take(&rows, objects, wanted, 5))
         return NULL;
-    if (set_take(&set, &rows, "addresses", 1, threads))
+    if (set_take(&set, &rows, "addresses", 1, threads, kernels))
         return failed(&rows);
     selection = (Selection){rows.views[2].buf, rows.views[3].buf};
     Py_BEGIN_ALLOW_THREADS
@@ -219,7 +89,7 @@ static int write_check(const Set *set, const uint64_t *shadows, const uint64_t *
     }
     if (shadow_mode < 0 || shadow_mode >= SHADOW_COUNT) {
         PyErr_Format(PyExc_ValueError,
-                     "shadow_mode must be 0 (none), 1 (before), 2 (kept) or 3 (masked), found %d.",
+                     "shadow_mode must be 0 (none), 1 (copy), 2 (pruned) or 3 (masked), found %d.",
                      shadow_mode);
         return -1;
     }
@@ -240,12 +110,12 @@ static int write_check(const Set *set, const uint64_t *shadows, const uint64_t *
 
 static PyObject *core_write(PyObject *module, PyObject *args, PyObject *named)
 {
-    static char *names[] = {"addresses", "sizes",    "shadows",     "noise", "threshold",
-                            "ties",      "step",     "rounding",    "shadow_mode",
-                            "kept",      "nonzero",  "threads",     NULL};
-    static const Row wanted[] = {{"addresses", 'Q', 0}, {"sizes", 'q', 0}, {"shadows", 'Q', 0},
+    static char *names[] = {"addresses", "sizes",   "shadows",  "noise",       "threshold",
+                            "ties",      "step",    "rounding", "shadow_mode", "kept",
+                            "nonzero",   "threads", NULL};
+    static const Row wanted[] = {{"addresses", 'Q', 0}, {"sizes", 'q', 0},     {"shadows", 'Q', 0},
                                  {"noise", 'Q', 0},     {"threshold", 'f', 0}, {"ties", 'q', 0},
-                                 {"step", 'f', 0},      {"kept", 'q', 1},  {"nonzero", 'q', 1}};
+                                 {"step", 'f', 0},      {"kept", 'q', 1},      {"nonzero", 'q', 1}};
     PyObject *o[9];
     Selection selection;
     Rows rows;
@@ -259,7 +129,7 @@ static PyObject *core_write(PyObject *module, PyObject *args, PyObject *named)
                                      &o[8], &threads) ||
         rows_take(&rows, o, wanted, 9))
         return NULL;
-    if (set_take(&set, &rows, "addresses", 1, threads) ||
+    if (set_take(&set, &rows, "addresses", 1, threads, kernels) ||
         write_check(&set, rows.views[2].buf, rows.views[3].buf, rounding, shadow_mode))
         return failed(&rows);
     selection = (Selection){rows.views[4].buf, rows.views[5].buf};
@@ -285,7 +155,7 @@ static PyObject *core_copy(PyObject *module, PyObject *args, PyObject *named)
                                      &objects[2], &threads) ||
         rows_take(&rows, objects, wanted, 3))
         return NULL;
-    if (set_take(&set, &rows, "destinations", 2, threads) ||
+    if (set_take(&set, &rows, "destinations", 2, threads, kernels) ||
         addresses_check("sources", rows.views[1].buf, &set, 0))
         return failed(&rows);
     Py_BEGIN_ALLOW_THREADS
@@ -343,13 +213,13 @@ static PyObject *core_largest(PyObject *module, PyObject *args, PyObject *named)
                                      &k, &threads) ||
         rows_take(&rows, objects, wanted, 2))
         return NULL;
-    if (set_take(&set, &rows, "addresses", 1, threads))
+    if (set_take(&set, &rows, "addresses", 1, threads, kernels))
         return failed(&rows);
     for (size_t t = 0; t < set.count; t++)
         total += set.sizes[t];
     if (k < 1 || k > total) {
-        PyErr_Format(PyExc_ValueError, "k must lie in [1, %lld], the number of entries; found %lld.",
-                     total, k);
+        PyErr_Format(PyExc_ValueError,
+                     "k must lie in [1, %lld], the number of entries; found %lld.", total, k);
         return failed(&rows);
     }
     counts = PyMem_Calloc(2 * set.count, sizeof *counts);
@@ -406,11 +276,11 @@ PyDoc_STRVAR(write_doc,
 "nonzero, threads)\n--\n\n"
 "Prune and quantize in place; count what is kept and what is nonzero.\n\n"
 "An entry stays where its magnitude exceeds the threshold; of those equal to it the first `ties`\n"
-"in index order stay, all of them where `ties` is negative. What stays is rounded to a multiple of\n"
-"`step` (0: left alone): 0 nearest with ties to even, 1 floor, 2 floor of w / step + noise, 3 sign\n"
-"times step. Zeros come out as +0. The shadow is 1 the weights from before, 2 the same with the\n"
-"pruned set to zero, 3 the shadow itself with the pruned set to zero; 0 leaves it alone, as does\n"
-"an address of 0.");
+"in index order stay, all of them where `ties` is negative. What stays is rounded to a multiple\n"
+"of `step` (0: left alone): 0 nearest with ties to even, 1 floor, 2 floor of w / step + noise,\n"
+"3 the sign of w times step. Zeros come out as +0. The shadow becomes 1 a copy of the weights as\n"
+"they were, 2 the same with the pruned ones at zero, 3 itself with the pruned ones at zero; 0, or\n"
+"an address of 0, leaves it alone. Tensors and shadows must not overlap.");
 
 PyDoc_STRVAR(copy_doc,
 "copy(destinations, sources, sizes, threads)\n--\n\n"
@@ -429,8 +299,8 @@ PyDoc_STRVAR(use_doc,
 "use(variant)\n--\n\n"
 "Run on this instruction set from now on; the results do not depend on it.");
 
-#define NAMED(name) {#name, (PyCFunction)(void (*)(void))core_##name, METH_VARARGS | METH_KEYWORDS, \
-                     name##_doc}
+#define NAMED(name)                                                                                \
+    {#name, (PyCFunction)(void (*)(void))core_##name, METH_VARARGS | METH_KEYWORDS, name##_doc}
 
 static PyMethodDef methods[] = {
     NAMED(measure),

@@ -1,7 +1,8 @@
 /* The compiled core: passes over a set of float32 tensors. Shared by _core*.c; no Python here.
  *
  * Every result is the same on one thread and on many, and on every instruction set: tensors are cut
- * into chunks of a fixed size, sums run in lanes of a fixed number and are combined in a fixed order.
+ * into chunks of a fixed size, sums run in lanes of a fixed number and are combined in a fixed
+ * order.
  */
 #ifndef ESPALIER_CORE_H
 #define ESPALIER_CORE_H
@@ -9,11 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CHUNK = 16384 };       /* entries of a chunk: 64 KiB */
-enum { INFINITY_BITS = 0x7f800000 };  /* magnitudes from here on are infinite or NaN */
+enum { CHUNK = 16384 };              /* entries of a chunk: 64 KiB */
+enum { INFINITY_BITS = 0x7f800000 }; /* magnitudes from here on are infinite or NaN */
 
 typedef enum { ROUND_NEAREST, ROUND_FLOOR, ROUND_STOCHASTIC, ROUND_SIGN, ROUND_COUNT } Rounding;
-typedef enum { SHADOW_NONE, SHADOW_BEFORE, SHADOW_KEPT, SHADOW_MASKED, SHADOW_COUNT } ShadowMode;
+typedef enum { SHADOW_NONE, SHADOW_COPY, SHADOW_PRUNED, SHADOW_MASKED, SHADOW_COUNT } ShadowMode;
 
 /* Sums of x - shift and of its square, and the largest magnitude as bits. */
 typedef struct {
@@ -32,6 +33,9 @@ typedef struct {
     ShadowMode mode;
 } Writing;
 
+/* Magnitudes sort as their 31 bits do; a histogram of the top ones, then one of the low ones. */
+enum { TOP_BITS = 16, LOW_BITS = 15 };
+
 /* The loops, once per instruction set. */
 typedef struct {
     const char *name;
@@ -39,6 +43,7 @@ typedef struct {
     double (*kept_sum)(const float *w, size_t count, float limit, size_t *kept);
     void (*write)(const Writing *job, size_t *kept, size_t *nonzero);
     void (*rank)(const float *w, size_t count, uint32_t bits, size_t *above, size_t *equal);
+    void (*tally)(const float *w, size_t count, uint32_t prefix, uint64_t *buckets);
 } Kernels;
 
 const Kernels *kernels_at(size_t index); /* NULL past the last that this processor runs */
@@ -52,7 +57,7 @@ typedef struct {
     const Kernels *kernels;
 } Set;
 
-/* Which entries stay: |w| > threshold, and of those equal to it the first `ties` (negative: all). */
+/* Which entries stay: |w| > threshold, and the first `ties` equal to it (negative: all of them). */
 typedef struct {
     const float *threshold;
     const int64_t *ties;

@@ -1,5 +1,5 @@
-/* The hot loops, compiled once per instruction set: _core_kernels.c includes this file with
- * VARIANT(name) defined. Kept free of calls, so that each loop becomes vector code.
+/* The hot loops, compiled once per instruction set: _core_kernels.c includes this file each time
+ * with another VARIANT(name). Kept free of calls, so that each loop becomes vector code.
  */
 
 /* Sums run in 16 lanes: four vectors of four doubles, whatever the width of the registers. */
@@ -12,9 +12,11 @@ static inline double VARIANT(lanes_total)(const Doubles *lanes)
 static void VARIANT(moments)(const float *w, size_t count, float shift, Moments *out)
 {
     Doubles sum[4] = {{0}}, square[4] = {{0}};
+    Ints largest = {0};
     const Doubles origin = (Doubles){0} + (double)shift;
     size_t whole = count - count % LANES;
-    int32_t largest = 0;
+    double sum_total, square_total;
+    int32_t top = 0;
 
     for (size_t i = 0; i < whole; i += LANES) {
         UNROLL_4
@@ -23,19 +25,23 @@ static void VARIANT(moments)(const float *w, size_t count, float shift, Moments 
             sum[j] += x;
             square[j] += x * x;
         }
+        for (int j = 0; j < LANES; j += 8) {
+            Ints bits = *(const Ints *)(w + i + j) & INT32_MAX;
+            largest = LARGER(largest, bits);
+        }
     }
-    out->sum = VARIANT(lanes_total)(sum);
-    out->square = VARIANT(lanes_total)(square);
+    sum_total = VARIANT(lanes_total)(sum);
+    square_total = VARIANT(lanes_total)(square);
+    for (int j = 0; j < 8; j++)
+        top = largest[j] > top ? largest[j] : top;
     for (size_t i = whole; i < count; i++) {
         double x = (double)w[i] - (double)shift;
-        out->sum += x;
-        out->square += x * x;
-    }
-    for (size_t i = 0; i < count; i++) {
         int32_t bits = (int32_t)magnitude_bits(w[i]);
-        largest = bits > largest ? bits : largest;
+        sum_total += x;
+        square_total += x * x;
+        top = bits > top ? bits : top;
     }
-    out->largest = (uint32_t)largest;
+    *out = (Moments){sum_total, square_total, (uint32_t)top};
 }
 
 static double VARIANT(kept_sum)(const float *w, size_t count, float limit, size_t *kept)
@@ -77,6 +83,22 @@ static void VARIANT(rank)(const float *w, size_t count, uint32_t bits, size_t *a
     *equal = (size_t)same;
 }
 
+/* Count, by their low bits, the entries whose top bits are `prefix`: few, so skip what holds none. */
+static void VARIANT(tally)(const float *w, size_t count, uint32_t prefix, uint64_t *buckets)
+{
+    for (size_t start = 0; start < count; start += SKIP) {
+        size_t end = count - start < SKIP ? count : start + SKIP;
+        int hit = 0;
+        for (size_t i = start; i < end; i++)
+            hit |= magnitude_bits(w[i]) >> LOW_BITS == prefix;
+        for (size_t i = start; hit && i < end; i++) {
+            uint32_t bits = magnitude_bits(w[i]);
+            if (bits >> LOW_BITS == prefix)
+                buckets[bits & ((1u << LOW_BITS) - 1u)]++;
+        }
+    }
+}
+
 enum { VARIANT(raw) = ROUND_COUNT }; /* step 0: what is kept stays as it is */
 
 /* Rounding and mode are constants where this is called, so that no branch stays in the loop. */
@@ -105,9 +127,9 @@ static ALWAYS_INLINE void VARIANT(write_loop)(const Writing *job, int rounding, 
             value = w;
         value = keep ? value + 0.0f : 0.0f; /* -0 + 0 is +0 */
 
-        if (mode == SHADOW_BEFORE)
+        if (mode == SHADOW_COPY)
             shadow[i] = w;
-        else if (mode == SHADOW_KEPT)
+        else if (mode == SHADOW_PRUNED)
             shadow[i] = keep ? w + 0.0f : 0.0f;
         else if (mode == SHADOW_MASKED)
             shadow[i] = keep ? shadow[i] : 0.0f;
@@ -119,20 +141,20 @@ static ALWAYS_INLINE void VARIANT(write_loop)(const Writing *job, int rounding, 
     *nonzero = nonzero_here;
 }
 
-#define WRITE_IN_MODE(rounding)                                                    \
-    switch (job->mode) {                                                           \
-    case SHADOW_BEFORE:                                                            \
-        VARIANT(write_loop)(job, rounding, SHADOW_BEFORE, kept, nonzero);          \
-        return;                                                                    \
-    case SHADOW_KEPT:                                                              \
-        VARIANT(write_loop)(job, rounding, SHADOW_KEPT, kept, nonzero);            \
-        return;                                                                    \
-    case SHADOW_MASKED:                                                            \
-        VARIANT(write_loop)(job, rounding, SHADOW_MASKED, kept, nonzero);          \
-        return;                                                                    \
-    default:                                                                       \
-        VARIANT(write_loop)(job, rounding, SHADOW_NONE, kept, nonzero);            \
-        return;                                                                    \
+#define WRITE_IN_MODE(rounding)                                                                    \
+    switch (job->mode) {                                                                           \
+    case SHADOW_COPY:                                                                              \
+        VARIANT(write_loop)(job, rounding, SHADOW_COPY, kept, nonzero);                            \
+        return;                                                                                    \
+    case SHADOW_PRUNED:                                                                            \
+        VARIANT(write_loop)(job, rounding, SHADOW_PRUNED, kept, nonzero);                          \
+        return;                                                                                    \
+    case SHADOW_MASKED:                                                                            \
+        VARIANT(write_loop)(job, rounding, SHADOW_MASKED, kept, nonzero);                          \
+        return;                                                                                    \
+    default:                                                                                       \
+        VARIANT(write_loop)(job, rounding, SHADOW_NONE, kept, nonzero);                            \
+        return;                                                                                    \
     }
 
 static void VARIANT(write)(const Writing *job, size_t *kept, size_t *nonzero)
@@ -159,4 +181,5 @@ static const Kernels VARIANT(kernels) = {
     .kept_sum = VARIANT(kept_sum),
     .write = VARIANT(write),
     .rank = VARIANT(rank),
+    .tally = VARIANT(tally),
 };

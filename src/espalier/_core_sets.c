@@ -1,7 +1,6 @@
 /* Passes over a set of tensors: cut into chunks, shared out to threads, combined in order. */
 #include "_core.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
  * where |w| > threshold: so that ties are honoured in index order, by the same two loops. */
 typedef struct {
     size_t tensor, start, count, split;
+    size_t above, equal; /* entries whose magnitude exceeds or equals the threshold */
     size_t kept, nonzero;
     Moments moments;
     double sum;
@@ -63,12 +63,14 @@ static size_t split_after(const float *w, size_t count, float threshold, int64_t
     return i;
 }
 
-/* Set every chunk's split; counts the entries that equal the threshold only where ties ask for it. */
-static void plan_split(Plan *plan, const Set *set, const Selection *selection)
+/* Count, in every tensor with ties to break, the entries that equal its threshold. */
+static void plan_count_equal(Plan *plan, const Set *set, const Selection *selection)
 {
-    size_t tensor = SIZE_MAX;
-    int64_t left = 0;
-
+    int asked = 0;
+    for (size_t t = 0; t < set->count; t++)
+        asked |= selection->ties[t] > 0;
+    if (!asked)
+        return;
 #pragma omp parallel for num_threads(plan->threads) schedule(static) if (plan->threads > 1)
     for (ptrdiff_t c = 0; c < plan->count; c++) {
         Chunk *chunk = &plan->chunks[c];
@@ -80,11 +82,20 @@ static void plan_split(Plan *plan, const Set *set, const Selection *selection)
         if (threshold == 0.0f)
             bits = 0;
         set->kernels->rank(entries(set->addresses[chunk->tensor], chunk), chunk->count, bits,
-                           &chunk->nonzero, &chunk->kept);
+                           &chunk->above, &chunk->equal);
     }
+}
+
+/* Set every chunk's split: of a tensor's ties, what the chunks before it left over. */
+static void plan_split(Plan *plan, const Set *set, const Selection *selection)
+{
+    size_t tensor = SIZE_MAX;
+    int64_t left = 0;
+
+    plan_count_equal(plan, set, selection);
     for (ptrdiff_t c = 0; c < plan->count; c++) {
         Chunk *chunk = &plan->chunks[c];
-        int64_t equal = (int64_t)chunk->kept;
+        int64_t equal = (int64_t)chunk->equal;
         if (chunk->tensor != tensor) {
             tensor = chunk->tensor;
             left = selection->ties[tensor];
@@ -224,81 +235,86 @@ int set_copy(const Set *destinations, const uint64_t *sources)
     return 0;
 }
 
-/* Radix selection on the bits of |w|, from the top: 11, 10 and 10 bits. */
-enum { DIGITS = 3, BUCKETS = 2048, BLOCK = 1024 };
-static const int digit_shift[DIGITS] = {20, 10, 0};
-static const int digit_bits[DIGITS] = {11, 10, 10};
-
-/* Count, by their next digit, the entries whose higher digits are `prefix`. */
-static void count_digit(const float *w, size_t count, int digit, uint32_t prefix,
-                        uint64_t *buckets)
+static uint32_t top_bits(float x)
 {
-    const int shift = digit_shift[digit];
-    const int above = shift + digit_bits[digit];
-    const uint32_t mask = (1u << digit_bits[digit]) - 1u;
-    uint32_t block[BLOCK];
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7fffffffu) >> LOW_BITS;
+}
 
-    for (size_t start = 0; start < count; start += BLOCK) {
-        size_t end = count - start < BLOCK ? count - start : BLOCK;
-        size_t found = 0;
-        for (size_t i = 0; i < end; i++) {
-            uint32_t bits;
-            memcpy(&bits, &w[start + i], sizeof bits);
-            bits &= 0x7fffffffu;
-            block[found] = (bits >> shift) & mask;
-            found += (bits >> above) == prefix;
-        }
-        for (size_t i = 0; i < found; i++)
-            buckets[block[i]]++;
+/* Count the entries by their top bits: in two histograms in turn, since neighbours are often alike
+ * and a counter is slow to raise twice in a row. */
+static void count_top(const float *w, size_t count, uint64_t *even, uint64_t *odd)
+{
+    size_t i = 0;
+    for (; i + 2 <= count; i += 2) {
+        even[top_bits(w[i])]++;
+        odd[top_bits(w[i + 1])]++;
     }
+    if (i < count)
+        even[top_bits(w[i])]++;
+}
+
+/* Find the bits of the k-th largest magnitude: the top ones, or the low ones of those under
+ * `prefix`; k becomes the rank among the entries that share them. */
+static int select_bits(const Plan *plan, const Set *set, int low, uint32_t prefix, uint64_t *k,
+                       uint32_t *bits)
+{
+    const size_t buckets = (size_t)1 << (low ? LOW_BITS : TOP_BITS);
+    const size_t count = low ? (size_t)plan->threads : 2 * (size_t)plan->threads;
+    uint64_t *histograms = calloc(count * buckets, sizeof *histograms);
+
+    if (!histograms)
+        return -1;
+#pragma omp parallel for num_threads(plan->threads) schedule(static, 1) if (plan->threads > 1)
+    for (int thread = 0; thread < plan->threads; thread++) {
+        uint64_t *own = histograms + (size_t)thread * (low ? 1 : 2) * buckets;
+        ptrdiff_t last = plan->count * (thread + 1) / plan->threads;
+        for (ptrdiff_t c = plan->count * thread / plan->threads; c < last; c++) {
+            const Chunk *chunk = &plan->chunks[c];
+            const float *w = entries(set->addresses[chunk->tensor], chunk);
+            if (low)
+                set->kernels->tally(w, chunk->count, prefix, own);
+            else
+                count_top(w, chunk->count, own, own + buckets);
+        }
+    }
+    for (*bits = (uint32_t)buckets - 1;; --*bits) {
+        uint64_t held = 0;
+        for (size_t h = 0; h < count; h++)
+            held += histograms[h * buckets + *bits];
+        if (held >= *k)
+            break;
+        *k -= held;
+    }
+    free(histograms);
+    return 0;
 }
 
 int set_largest(const Set *set, uint64_t k, float *threshold, int64_t *above, int64_t *equal)
 {
     Plan plan;
-    uint64_t *buckets;
-    uint32_t prefix = 0;
+    uint32_t top, low, bits;
 
     if (plan_make(&plan, set))
         return -1;
-    buckets = malloc((size_t)plan.threads * BUCKETS * sizeof *buckets);
-    if (!buckets) {
+    if (select_bits(&plan, set, 0, 0, &k, &top) || select_bits(&plan, set, 1, top, &k, &low)) {
         free(plan.chunks);
         return -1;
     }
-    for (int digit = 0; digit < DIGITS; digit++) {
-        uint32_t bucket = (1u << digit_bits[digit]) - 1u;
-        memset(buckets, 0, (size_t)plan.threads * BUCKETS * sizeof *buckets);
-#pragma omp parallel for num_threads(plan.threads) schedule(static, 1) if (plan.threads > 1)
-        for (int thread = 0; thread < plan.threads; thread++) {
-            ptrdiff_t first = plan.count * thread / plan.threads;
-            ptrdiff_t last = plan.count * (thread + 1) / plan.threads;
-            for (ptrdiff_t c = first; c < last; c++) {
-                const Chunk *chunk = &plan.chunks[c];
-                count_digit(entries(set->addresses[chunk->tensor], chunk), chunk->count, digit,
-                            prefix, buckets + (size_t)thread * BUCKETS);
-            }
-        }
-        for (int thread = 1; thread < plan.threads; thread++)
-            for (size_t b = 0; b < BUCKETS; b++)
-                buckets[b] += buckets[(size_t)thread * BUCKETS + b];
-        while (buckets[bucket] < k)
-            k -= buckets[bucket--];
-        prefix = prefix << digit_bits[digit] | bucket;
-    }
-    free(buckets);
-    memcpy(threshold, &prefix, sizeof prefix);
+    bits = top << LOW_BITS | low;
+    memcpy(threshold, &bits, sizeof bits);
 #pragma omp parallel for num_threads(plan.threads) schedule(static) if (plan.threads > 1)
     for (ptrdiff_t c = 0; c < plan.count; c++) {
         Chunk *chunk = &plan.chunks[c];
-        set->kernels->rank(entries(set->addresses[chunk->tensor], chunk), chunk->count, prefix,
-                           &chunk->nonzero, &chunk->kept);
+        set->kernels->rank(entries(set->addresses[chunk->tensor], chunk), chunk->count, bits,
+                           &chunk->above, &chunk->equal);
     }
     memset(above, 0, set->count * sizeof *above);
     memset(equal, 0, set->count * sizeof *equal);
     for (ptrdiff_t c = 0; c < plan.count; c++) {
-        above[plan.chunks[c].tensor] += (int64_t)plan.chunks[c].nonzero;
-        equal[plan.chunks[c].tensor] += (int64_t)plan.chunks[c].kept;
+        above[plan.chunks[c].tensor] += (int64_t)plan.chunks[c].above;
+        equal[plan.chunks[c].tensor] += (int64_t)plan.chunks[c].equal;
     }
     free(plan.chunks);
     return 0;

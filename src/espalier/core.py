@@ -7,6 +7,7 @@ Needs neither torch nor numpy. Where torch is imported first, the two share one 
 import os
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 __all__ = ["core"]
 
@@ -20,6 +21,6 @@ def _load() -> ModuleType | None:
         return None
 
 
-core: ModuleType | None = _load()
+core: Any = _load()
 """The module ``espalier._core``; None where it isn't built, or where the environment variable
 ``ESPALIER_NO_CORE`` is set to anything but the empty string or 0."""

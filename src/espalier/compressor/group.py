@@ -57,8 +57,8 @@ class Group:
 
     def restore(self) -> None:
         """Bring the weights that take the update back into the parameters."""
+        self._follow()
         if self.shadows is not None:
-            self._follow()
             kernels.copy(self.parameters, self.shadows)
 
     def compress(self, step: int) -> None:
@@ -68,6 +68,7 @@ class Group:
             NonFiniteError: a weight is NaN or infinite; on the host at once, before anything is
                 written; on other devices :meth:`check` says so later.
         """
+        self._follow()
         self.state = replace(self.state, step=step)
         shadows = self._shadow_buffers()
         self.state = compress_(
@@ -85,6 +86,7 @@ class Group:
 
     def remember(self) -> None:
         """Keep what a step that turns out to be skipped must leave as it was."""
+        self._follow()
         weights = [p.detach().clone() for p in self.parameters]
         shadows = [s.clone() for s in self.shadows] if self.shadows else weights
         self._before = (weights, shadows, self.state.written or self._untouched(), self.died_at)
@@ -185,6 +187,7 @@ class Group:
         Raises:
             CheckpointError: a tensor is missing or of another shape.
         """
+        self._follow()
         device = self.parameters[0].device
         self._versions = []  # the model's weights may be loaded later
         self.died_at, self.diverged_at = (
@@ -212,22 +215,28 @@ class Group:
             return None
         if self._buffers is None:
             self._buffers = [torch.empty_like(p, requires_grad=False) for p in self.parameters]
-        self._follow()
         return self._buffers
 
     def _follow(self) -> None:
-        """Go where the model went: another device, type or memory layout."""
-        moved = self.died_at.device != self.parameters[0].device
+        """Go where the model went: another device, type or memory layout.
+
+        The random generator of another device starts anew.
+        """
         buffers = self._buffers or []
         for i, (p, buffer) in enumerate(zip(self.parameters, buffers, strict=bool(buffers))):
             same = (buffer.device, buffer.dtype) == (p.device, p.dtype)
             if not (same and buffer.stride() == p.stride()):
                 buffers[i] = torch.empty_like(p, requires_grad=False).copy_(buffer)
-        if moved:
-            device = self.parameters[0].device
-            self.died_at, self.diverged_at = self.died_at.to(device), self.diverged_at.to(device)
-            fresh = self.operator.init(dict(zip(self.names, self.parameters, strict=True)))
-            self.state = replace(self.state, rng=fresh.rng)
+        device = self.parameters[0].device
+        if self.died_at.device == device:
+            return
+        self.died_at, self.diverged_at = self.died_at.to(device), self.diverged_at.to(device)
+        written = self.state.written
+        if written is not None:
+            rows = {f.name: getattr(written, f.name).to(device) for f in fields(Written)}
+            written = Written(**rows)
+        fresh = self.operator.init(dict(zip(self.names, self.parameters, strict=True)))
+        self.state = replace(self.state, written=written, rng=fresh.rng)
 
     def _mark(self, step: int, written: Written) -> None:
         """Note on the device what a later check shall say."""

@@ -206,6 +206,9 @@ def compress_(
     if not tensors:
         return replace(state, step=state.step + 1)
     exact = all(t.dtype is torch.float32 for t in tensors)
+    if shadows is not None and not exact and spared == "everything":
+        kernels.copy(shadows, tensors)  # in their own type, which float32 may not hold
+        shadows = None
     work = tensors if exact else [t.float() for t in tensors]
     copies = shadows if exact or shadows is None else [s.float() for s in shadows]
     modes = _shadow_modes(spared, len(operator.sweeps)) if shadows else None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from espalier.errors import ConfigError
 from espalier.ops.base import Operator, Pruner, Quantizer, Sweep
 from espalier.ops.prune import StdThreshold
 from espalier.ops.quantize import Rounding, UniformQuantizer
@@ -26,6 +27,19 @@ class Chain(Operator):
     """Which weights stay."""
     quantize: Quantizer
     """Where they are put."""
+
+    def __post_init__(self) -> None:
+        """Refuse parts that can't do their job."""
+        if not hasattr(self.prune, "cut"):
+            raise ConfigError(
+                f"prune is {self.prune!r}, which is no pruner; give a StdThreshold, a "
+                "GlobalMagnitude or your own with cut() and budget()."
+            )
+        if not hasattr(self.quantize, "steps"):
+            raise ConfigError(
+                f"quantize is {self.quantize!r}, which is no quantizer; give a UniformQuantizer or "
+                "your own with bits, seed, kernel and steps()."
+            )
 
     @property
     def sweeps(self) -> tuple[Sweep, ...]:

@@ -54,7 +54,7 @@ def from_json(plain: dict[str, Any]) -> Operator:
     """Return the operator that :func:`to_json` wrote.
 
     Raises:
-        ConfigError: an unknown kind or setting, or a value that the operator refuses.
+        ConfigError: no dict, an unknown kind or setting, or a value that the operator refuses.
     """
     operator = _from_json(plain)
     if not isinstance(operator, Operator):
@@ -62,11 +62,18 @@ def from_json(plain: dict[str, Any]) -> Operator:
     return operator
 
 
-def _from_json(plain: dict[str, Any]) -> Any:
+def _from_json(plain: Any) -> Any:
+    if not isinstance(plain, dict):
+        raise ConfigError(
+            f"an operator is recorded as a dict with a 'kind', and this is {plain!r}; "
+            "to_json() gives such a dict."
+        )
     settings = dict(plain)
     name = settings.pop("kind", None)
-    if name not in KINDS:
-        raise ConfigError(f"unknown operator {name!r}.{nearest(str(name), KINDS)}")
+    if not isinstance(name, str) or name not in KINDS:
+        raise ConfigError(
+            f"unknown operator {name!r}; known are {', '.join(KINDS)}.{nearest(str(name), KINDS)}"
+        )
     kind = KINDS[name]
     known = [f.name for f in fields(kind)]
     for setting in settings:

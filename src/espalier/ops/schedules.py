@@ -33,7 +33,7 @@ class Linear:
 
     def __call__(self, step: int) -> float:
         """Return the value at a step."""
-        return self.end + (self.start - self.end) * (1 - _progress(self, step))
+        return _between(self, 1 - _progress(self, step))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Cubic:
 
     def __call__(self, step: int) -> float:
         """Return the value at a step."""
-        return self.end + (self.start - self.end) * (1 - _progress(self, step)) ** 3
+        return _between(self, (1 - _progress(self, step)) ** 3)
 
 
 Schedule = Linear | Cubic
@@ -82,6 +82,11 @@ def value_at(setting: float | Schedule, step: int) -> float:
 def _progress(ramp: Schedule, step: int) -> float:
     fraction = (step - ramp.start_step) / (ramp.end_step - ramp.start_step)
     return min(max(fraction, 0.0), 1.0)
+
+
+def _between(ramp: Schedule, left: float) -> float:
+    """Return the value where a part of the way is left, from 1 to 0; both ends exactly."""
+    return ramp.start if left == 1 else ramp.end + (ramp.start - ramp.end) * left
 
 
 def _check(ramp: Schedule) -> None:

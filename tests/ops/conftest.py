@@ -17,17 +17,21 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module", params=["compiled", "torch"])
-def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+@pytest.fixture
+def compiled() -> None:
+    """Skip where there is no compiled core."""
+    if kernels.core is None:
+        pytest.skip(
+            "the compiled core is not built: it needs a C compiler (gcc or clang) at installation, "
+            "and ESPALIER_NO_CORE unset"
+        )
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test twice: with the compiled core, and with its twin in torch."""
     if request.param == "compiled":
-        if kernels.core is None:
-            pytest.skip(
-                "the compiled core is not built: it needs a C compiler (gcc or clang) at "
-                "installation, and ESPALIER_NO_CORE unset"
-            )
-        yield request.param
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "core", None)
-        yield request.param
+        request.getfixturevalue("compiled")
+    else:
+        monkeypatch.setattr(kernels, "core", None)
+    return request.param

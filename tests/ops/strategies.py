@@ -1,13 +1,19 @@
 """What hypothesis draws: float32 weights as training, and malice, would have them."""
 
 import numpy as np
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 __all__ = ["moderate_weights", "quick", "weights"]
 
-quick = settings(deadline=None, derandomize=True, max_examples=40)
+quick = settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=40,
+    # one back end for all examples of a test is what we mean
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 """The same few examples on every machine."""
 
 SHAPES = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)

@@ -193,9 +193,10 @@ def _round(t: Tensor, step: Tensor, rounding: Kernel, noise: Tensor | None) -> T
         rounded = torch.sign(t) * step
     elif rounding == "nearest":
         rounded = torch.round(t / step) * step
+    elif rounding == "floor" or noise is None:
+        rounded = torch.floor(t / step) * step
     else:
-        quotient = t / step
-        rounded = torch.floor(quotient if noise is None else quotient + noise) * step
+        rounded = torch.floor(t / step + noise) * step
     return torch.where(step > 0, rounded, t)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "BusyError",
     "CheckpointError",
     "ConfigError",
     "DataError",
@@ -30,6 +31,10 @@ class EspalierError(Exception):
 
 class ConfigError(EspalierError, ValueError):
     """A setting is out of its bounds, unknown, or contradicts another."""
+
+
+class BusyError(ConfigError):
+    """Another process works on the same directory."""
 
 
 class SelectionError(EspalierError, ValueError):

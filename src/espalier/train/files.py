@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from espalier.errors import ConfigError, StorageError
+from espalier.errors import BusyError, StorageError
 
 try:
     import fcntl
@@ -80,7 +80,7 @@ def exclusive(directory: Path) -> Iterator[None]:
     """Keep other processes out of a run's directory; a kill lets go of it by itself.
 
     Raises:
-        ConfigError: another process holds it.
+        BusyError: another process holds it.
         StorageError: the place can't be written to.
     """
     try:
@@ -100,7 +100,7 @@ def _lock(handle: int, directory: Path) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise ConfigError(
+        raise BusyError(
             f"another process is training in {directory}; wait for it or choose another --out."
         ) from error
     except OSError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from espalier.data import Dataset, limit, load_dataset
-from espalier.errors import ConfigError, NonFiniteError, StoppedError
+from espalier.errors import BusyError, ConfigError, NonFiniteError, StoppedError
 from espalier.records import RunResult, RunSpec, read_epochs
 from espalier.train.checkpoint import (
     Checkpoint,
@@ -88,7 +88,7 @@ def train(
         make_directory(directory.path)
         with exclusive(directory.path):
             if directory.admit(spec, resume=resume) is not None:
-                raise ConfigError(f"another process has just finished {out}; run again to see it.")
+                raise BusyError(f"another process has just finished {out}; run again to see it.")
             _begin(run, directory, saved)
             with stop_on_signals() as request:
                 _train_to_end(run, directory, threads, request, progress)

@@ -1,9 +1,9 @@
-"""How an optimizer is called: closures, and steps inside of steps."""
+"""How an optimizer is called: closures, steps inside of steps, and compiled steps."""
 
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -11,7 +11,14 @@ from torch.optim import Optimizer
 
 from espalier.errors import UnsupportedOptimizerError
 
-__all__ = ["Closure", "runs_inside_step"]
+__all__ = ["Closure", "outside_graphs", "runs_inside_step"]
+
+Called = TypeVar("Called", bound=Callable[..., Any])
+
+
+def outside_graphs(function: Called) -> Called:
+    """Keep a function out of what torch.compile traces."""
+    return cast(Called, torch.compiler.disable(function))  # type: ignore[no-untyped-call]
 
 
 class Closure:
@@ -35,6 +42,7 @@ class Closure:
         self._optimizer = optimizer
         self._evaluations = 0
 
+    @outside_graphs
     @torch.enable_grad()
     def __call__(self) -> Any:
         """Evaluate the closure and return what it returns.

@@ -1,8 +1,8 @@
 """The compressor: hooks on a real optimizer, so that a user's loop stays as it is."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar, cast, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import Parameter
 from torch.optim import LBFGS, Optimizer
 
-from espalier.compressor.calls import Closure, runs_inside_step
+from espalier.compressor.calls import Closure, outside_graphs, runs_inside_step
 from espalier.compressor.group import Group, Update, on_host
 from espalier.compressor.report import LayerReport, Report
 from espalier.compressor.select import Rule, select
@@ -36,13 +36,6 @@ STATE_VERSION = 1
 
 _attached: WeakKeyDictionary[Optimizer, "WeakSet[Compressor]"] = WeakKeyDictionary()
 """The compressors of each optimizer, detached ones too."""
-
-Hook = TypeVar("Hook", bound=Callable[..., Any])
-
-
-def _outside_graphs(hook: Hook) -> Hook:
-    """Keep a hook out of what torch.compile traces."""
-    return cast(Hook, torch.compiler.disable(hook))  # type: ignore[no-untyped-call]
 
 
 def attach(
@@ -159,7 +152,7 @@ class Compressor:
 
     # ---- the step -------------------------------------------------------------------------------
 
-    @_outside_graphs
+    @outside_graphs
     @torch.no_grad()
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -190,7 +183,7 @@ class Compressor:
         for group in self._groups:
             group.restore()
 
-    @_outside_graphs
+    @outside_graphs
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Compress what the optimizer has updated."""

@@ -3,7 +3,7 @@
 from espalier.records.claim import claim, is_claimed
 from espalier.records.epoch import EpochRecord, read_epochs
 from espalier.records.failure import RunFailure
-from espalier.records.plan import StudyPlan, setting, settings
+from espalier.records.plan import StudyPlan, describe, setting, settings
 from espalier.records.result import Figures, RunResult
 from espalier.records.serial import VERSION, read_json
 from espalier.records.spec import (
@@ -45,6 +45,7 @@ __all__ = [
     "StudyRecords",
     "cell_directory",
     "claim",
+    "describe",
     "is_claimed",
     "read_cell",
     "read_epochs",

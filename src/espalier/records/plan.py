@@ -8,7 +8,7 @@ from espalier.errors import ConfigError, RecordError
 from espalier.records.serial import VERSION, canonical, check_keys, require_version
 from espalier.records.spec import RunSpec, run_id
 
-__all__ = ["MODEL_OPTION", "StudyPlan", "setting", "settings"]
+__all__ = ["MODEL_OPTION", "StudyPlan", "describe", "setting", "settings"]
 
 MODEL_OPTION = "model_options."
 """Prefix of an axis that is an option of the network; ``dropout`` needs none."""
@@ -31,6 +31,18 @@ def settings(spec: RunSpec) -> dict[str, Any]:
 def setting(spec: RunSpec, axis: str) -> Any:
     """Return a spec's value on an axis; None where its network has no such option."""
     return settings(spec).get(axis)
+
+
+def describe(spec: RunSpec, axes: Iterable[str]) -> str:
+    """Return a spec's place on the axes, for people.
+
+    Example:
+        >>> describe(RunSpec(gamma=0.5, bits=4), ["gamma", "bits"])
+        'gamma 0.5, bits 4'
+    """
+    named = settings(spec)
+    values = ((axis, named.get(axis)) for axis in axes)
+    return ", ".join(f"{a} {v:g}" if isinstance(v, float) else f"{a} {v}" for a, v in values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Studies: many runs from one file, through any number of interruptions."""

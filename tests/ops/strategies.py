@@ -5,16 +5,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-__all__ = ["moderate_weights", "quick", "weights"]
+__all__ = ["moderate_weights", "quick", "thorough", "weights"]
 
 quick = settings(
     deadline=None,
     derandomize=True,
-    max_examples=40,
+    max_examples=15,
     # one back end for all examples of a test is what we mean
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-"""The same few examples on every machine."""
+"""The same few examples on every machine; each goes through many rows of the table."""
+
+thorough = settings(quick, max_examples=150)
+"""Many more, for tests that are marked slow."""
 
 SHAPES = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
 

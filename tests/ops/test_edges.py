@@ -184,17 +184,6 @@ def test_raw_codes_run_past_the_signed_range():
     assert magnitudes.max() - offset <= 128  # 127, or one more by a tie
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("bits", range(2, 24))
-def test_nearest_alone_is_idempotent_to_23_bits(bits):
-    """For every largest magnitude: its multiple of the step has the same step again."""
-    largest = np.arange(2**23, 2**24).astype(np.float32)  # every mantissa
-    levels = 2 ** (bits - 1) - 1
-    step = (largest.astype(np.float64) / levels).astype(np.float32)
-    written = np.rint(largest / step) * step
-    assert np.array_equal((written.astype(np.float64) / levels).astype(np.float32), step)
-
-
 # ---- budgets ------------------------------------------------------------------------------------
 
 

@@ -309,3 +309,17 @@ def test_unchecked_passes_flag_what_is_not_finite(row):
         state = compress_(row.op, [good, bad], state, check=False)
         assert state.written.finite.tolist() == [True, False]
         assert torch.equal(good, alone)
+
+
+# ---- float32 ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", range(2, 24))
+def test_nearest_alone_is_idempotent_to_23_bits(bits):
+    """For every largest magnitude: its multiple of the step has the same step again."""
+    largest = np.arange(2**23, 2**24).astype(np.float32)  # every mantissa
+    levels = 2 ** (bits - 1) - 1
+    step = (largest.astype(np.float64) / levels).astype(np.float32)
+    written = np.rint(largest / step) * step
+    assert np.array_equal((written.astype(np.float64) / levels).astype(np.float32), step)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from .oracle import apply_to, expected, noise_of, same_bits
-from .strategies import quick, weights
+from .strategies import quick, thorough, weights
 from .table import each, over
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -26,17 +26,18 @@ def check(row, tensors):
 
 
 @quick
-@given(w=weights())
-def test_one_tensor(w):
+@given(tensors=st.lists(weights(), min_size=1, max_size=3))
+def test_few_sets(tensors):
     """What is written, kept and counted is what equations 1 to 4 say."""
     for row in each():
-        check(row, [w])
+        check(row, tensors)
 
 
-@quick
-@given(tensors=st.lists(weights(), min_size=2, max_size=4))
-def test_a_set(tensors):
-    """The same over a set of tensors of any shapes."""
+@pytest.mark.slow
+@thorough
+@given(tensors=st.lists(weights(), min_size=1, max_size=4))
+def test_many_sets(tensors):
+    """The same for many more sets."""
     for row in each():
         check(row, tensors)
 

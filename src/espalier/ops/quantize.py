@@ -31,8 +31,8 @@ class UniformQuantizer(Operator):
     Division, rounding and product are float32.
 
     With ``nearest``, the kept weights take at most ``2**(bits - 1)`` magnitudes times a sign, plus
-    one more magnitude where a tie or float32 falls so. ``floor`` and ``stochastic`` may take one
-    more at each end.
+    one more magnitude where a tie or float32 falls so; alone, up to 23 bits, a second application
+    changes nothing. ``floor`` and ``stochastic`` may take one more at each end.
 
     Where there is no grid the kept weights stay as they are: 32 bits, nothing kept, largest
     magnitude equal to the threshold, ``q`` below the smallest normal float32, or a magnitude above

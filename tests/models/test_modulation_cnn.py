@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from espalier.data.modulation import modulation
 from espalier.errors import ConfigError
 from espalier.models import modulation_cnn
 
@@ -49,3 +51,20 @@ def test_options_out_of_bounds_are_named(options, message):
     """The message says which option and what is expected."""
     with pytest.raises(ConfigError, match=message):
         modulation_cnn(**options)
+
+
+@pytest.mark.slow
+def test_learns_the_modulation_data_in_three_epochs():
+    """Plain SGD with momentum comes well above 70 % on validation, where chance is 9 %."""
+    torch.manual_seed(0)
+    data, network = modulation(), modulation_cnn()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+    for _ in range(3):
+        for i in torch.randperm(len(data.train)).split(64):
+            optimizer.zero_grad()
+            answers = network(data.train.inputs[i] / data.std[0])
+            F.cross_entropy(answers, data.train.labels[i]).backward()
+            optimizer.step()
+    with torch.no_grad():
+        answers = network.eval()(data.validation.inputs / data.std[0]).argmax(dim=1)
+    assert (answers == data.validation.labels).double().mean() > 0.7

@@ -122,12 +122,12 @@ def _codes(values: NDArray[np.float32], step: np.float32) -> NDArray[np.int64] |
     """Integers k with ``float32(k) * step == values`` exactly, or None."""
     if not values.size or step <= 0:
         return None
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # then no integer decodes to the value
         quotient = np.rint(values / step)
-    if not (np.abs(quotient) < 2.0**62).all():
-        return None
-    codes = quotient.astype(np.int64)
-    exact = codes.astype(np.float32) * step == values
+        if not (np.abs(quotient) < 2.0**62).all():
+            return None
+        codes = quotient.astype(np.int64)
+        exact = codes.astype(np.float32) * step == values
     return codes if exact.all() else None
 
 

@@ -25,7 +25,7 @@ def test_faults_of_an_argument_are_value_errors(name):
 
 
 def test_what_others_would_catch():
-    """An optimizer of the wrong type is a TypeError, a full disk an OSError, a warning a warning."""
+    """A wrong optimizer is a TypeError, a full disk an OSError, a warning a warning."""
     assert issubclass(errors.UnsupportedOptimizerError, TypeError)
     assert issubclass(errors.StorageError, OSError)
     assert issubclass(errors.DeadLayerWarning, UserWarning)
@@ -42,11 +42,8 @@ def test_every_class_says_when():
 
 def test_all_are_exported():
     """No class is left out of ``__all__``."""
-    defined = {
-        n
-        for n, v in vars(errors).items()
-        if isinstance(v, type) and v.__module__ == errors.__name__
-    }
+    classes = [c for c in vars(errors).values() if isinstance(c, type)]
+    defined = {c.__name__ for c in classes if c.__module__ == errors.__name__}
     assert defined <= set(errors.__all__)
 
 

@@ -369,6 +369,7 @@ class Compressor:
             "operator_steps": [group.state.step for group in self._groups],
             "current": self._current,
             "named_dead": sorted(self._named_dead),
+            "tensors": sorted(tensors),
         }
         return {"version": STATE_VERSION, "config": config, "tensors": tensors}
 
@@ -377,14 +378,15 @@ class Compressor:
         """Go on from a state; load the model's and the optimizer's states too.
 
         Raises:
-            CheckpointError: the state is of a newer version, of another operator, update rule or
-                cadence, or of another model.
+            CheckpointError: the state is incomplete, of a newer version, of another operator,
+                update rule or cadence, or of another model.
         """
         if state.get("version") != STATE_VERSION:
             raise CheckpointError(
                 f"the compressor's state has version {state.get('version')} and this software "
                 f"reads {STATE_VERSION}; use the version that wrote it."
             )
+        _require(("config", "tensors"), state)
         config = state["config"]
         for setting, mine in self._identity().items():
             if config.get(setting) != mine:
@@ -392,8 +394,7 @@ class Compressor:
                     f"the compressor's state was saved with {setting} = {config.get(setting)} and "
                     f"this compressor has {mine}; attach with the same settings to resume."
                 )
-        self.steps, self.epochs = config["steps"], config["epochs"]
-        self._current, self._named_dead = config["current"], set(config["named_dead"])
+        _require(config["tensors"], state["tensors"])
         for i, group in enumerate(self._groups):
             prefix = f"{i}."
             mine = {
@@ -402,6 +403,8 @@ class Compressor:
                 if name.startswith(prefix)
             }
             group.load(mine, config["operator_steps"][i])
+        self.steps, self.epochs = config["steps"], config["epochs"]
+        self._current, self._named_dead = config["current"], set(config["named_dead"])
 
     def _identity(self) -> dict[str, Any]:
         """Return the settings that a resumed run must share."""
@@ -413,6 +416,15 @@ class Compressor:
             "operators": [repr(group.operator) for group in self._groups],
             "parameters": [list(group.names) for group in self._groups],
         }
+
+
+def _require(names: Sequence[str], found: Mapping[str, Any]) -> None:
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise CheckpointError(
+            f"the compressor's state has no '{missing[0]}'; it is incomplete, so load the whole "
+            "state that state_dict() gave."
+        )
 
 
 def _compressed_rows(group: Group) -> list[LayerReport]:

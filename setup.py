@@ -10,12 +10,17 @@ quiet = [] if linux else ["-Wno-unknown-pragmas"]
 # The same bits on every machine (no contraction into fused multiply-adds), loops as vectors.
 exact = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
+sources = ["_core", "_core_rows", "_core_sets", "_core_kernels"]
+sources += ["_coder", "_coder_cells", "_coder_static", "_coder_calls"]
+headers = ["_core", "_core_rows", "_core_loops"]
+headers += ["_coder", "_coder_cells", "_coder_range", "_coder_calls"]
+
 setup(
     ext_modules=[
         Extension(
             "espalier._core",
-            sources=[f"src/espalier/_core{part}.c" for part in ("", "_rows", "_sets", "_kernels")],
-            depends=[f"src/espalier/_core{part}.h" for part in ("", "_rows", "_loops")],
+            sources=[f"src/espalier/{name}.c" for name in sources],
+            depends=[f"src/espalier/{name}.h" for name in headers],
             extra_compile_args=[*exact, "-Wall", "-Wextra", "-fvisibility=hidden", *openmp, *quiet],
             extra_link_args=openmp,
             define_macros=[("Py_LIMITED_API", "0x030B0000")],

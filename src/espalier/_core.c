@@ -5,6 +5,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "_coder.h"
+#include "_coder_calls.h"
 #include "_core_rows.h"
 
 #include <string.h>
@@ -308,6 +310,8 @@ static PyMethodDef methods[] = {
     NAMED(write),
     NAMED(copy),
     NAMED(largest),
+    {"coder_write", core_coder_write, METH_VARARGS, coder_write_doc},
+    {"coder_read", core_coder_read, METH_VARARGS, coder_read_doc},
     {"variants", core_variants, METH_NOARGS, variants_doc},
     {"use", core_use, METH_VARARGS, use_doc},
     {NULL, NULL, 0, NULL},
@@ -317,6 +321,7 @@ static int core_exec(PyObject *module)
 {
     (void)module;
     kernels = kernels_at(0);
+    coder_prepare();
     return 0;
 }
 

@@ -53,13 +53,23 @@ def test_options_out_of_bounds_are_named(options, message):
         modulation_cnn(**options)
 
 
+@pytest.fixture
+def one_thread():
+    """Run on one thread: kernels this small only wait for each other on more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.slow
-def test_learns_the_modulation_data_in_three_epochs():
-    """Plain SGD with momentum comes well above 70 % on validation, where chance is 9 %."""
+@pytest.mark.usefixtures("one_thread")
+def test_learns_the_modulation_data_in_a_few_epochs():
+    """Plain SGD with momentum on a third of the data comes above 60 %, where chance is 9 %."""
     torch.manual_seed(0)
-    data, network = modulation(), modulation_cnn()
+    data, network = modulation(per_class=400), modulation_cnn()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
-    for _ in range(3):
+    for _ in range(4):
         for i in torch.randperm(len(data.train)).split(64):
             optimizer.zero_grad()
             answers = network(data.train.inputs[i] / data.std[0])
@@ -67,4 +77,4 @@ def test_learns_the_modulation_data_in_three_epochs():
             optimizer.step()
     with torch.no_grad():
         answers = network.eval()(data.validation.inputs / data.std[0]).argmax(dim=1)
-    assert (answers == data.validation.labels).double().mean() > 0.7
+    assert (answers == data.validation.labels).double().mean() > 0.6

@@ -3,9 +3,9 @@
     python benchmarks/epoch.py --data-dir DIR --images 6400 --rounds 5 --json
 
 Both sides train ``paper_cnn`` with SGD and momentum, in the same precision, on the same images,
-with flip and shifted crop. Espalier's side, as in ``espalier train``: batches from memory, augmented
-whole, everything in memory format channels_last, freed memory kept for the next step. The usual
-side: ``DataLoader`` with two workers, flip, crop and normalization of each image with PIL and
+with flip and shifted crop. Espalier's side, as in ``espalier train``: batches from memory,
+augmented whole, everything in memory format channels_last, freed memory kept for the next step. The
+usual side: ``DataLoader`` with two workers, flip, crop and normalization of each image with PIL and
 PyTorch, contiguous NCHW. Each side lives in its own process, one works at a time, and rounds
 alternate between them, so that what else the machine does meets both.
 """
@@ -13,8 +13,6 @@ alternate between them, so that what else the machine does meets both.
 import argparse
 import json
 import multiprocessing
-import os
-import platform
 import random
 import statistics
 import time
@@ -36,6 +34,7 @@ from torch.utils import data
 from espalier.data import Augment, Batches, Dataset, Split, limit, load_dataset
 from espalier.models import build_model
 from espalier.train.memory import keep_freed_memory
+from measuring import machine
 
 SIDES = ("espalier", "usual")
 WARM_UP_STEPS = 5
@@ -201,16 +200,11 @@ def show(
 ) -> dict[str, Any]:
     """Print the table for people; return the numbers."""
     batches = -(-task.images // task.batch_size)
-    processor = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
     print(
         f"{task.images} images a epoch, batches of {task.batch_size}, {rounds} rounds, "
-        f"{'bf16 autocast' if task.bf16 else 'float32'}, {task.threads} threads, "
-        f"{source}"
+        f"{'bf16 autocast' if task.bf16 else 'float32'}, {source}"
     )
-    print(
-        f"{processor}, {os.cpu_count()} cores; Python {platform.python_version()}, "
-        f"torch {torch.__version__}, numpy {np.__version__}, pillow {PIL.__version__}"
-    )
+    print(f"{machine(task.threads)}, numpy {np.__version__}, pillow {PIL.__version__}")
     print(f"{'':8} {'':10} {'median s':>9} {'min s':>9} {'max s':>9} {'ms a batch':>11}")
     found: dict[str, Any] = {}
     for asked, key in (("load", "loading_speedup"), ("train", "speedup")):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from espalier.cli.demo import demo
+from espalier.cli.study import study
 from espalier.cli.train import train
 from espalier.errors import ConfigError, EspalierError, SelectionError
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(demo)
+app.add_typer(study, name="study")
 
 
 def _print_version(asked: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from espalier.errors import RecordError
 from espalier.records.serial import VERSION, canonical, check_keys, require_version
 
-__all__ = ["EpochRecord", "read_epochs"]
+__all__ = ["EpochRecord", "count_epochs", "read_epochs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +125,14 @@ def read_epochs(path: Path) -> list[EpochRecord]:
             raise RecordError(f"{what} is of epoch {record.epoch}; expected epoch {number}.")
         records.append(record)
     return records
+
+
+def count_epochs(path: Path) -> int:
+    """Return how many epochs a run's ``metrics.jsonl`` holds, unread; 0 where there is no file."""
+    try:
+        return path.read_bytes().count(b"\n")
+    except OSError:
+        return 0
 
 
 def _check_number(name: str, value: Any) -> None:

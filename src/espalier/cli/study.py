@@ -1,0 +1,238 @@
+"""``espalier study``: many runs from one file, through any number of interruptions."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from espalier.errors import ConfigError, RecordError, StoppedError
+
+if TYPE_CHECKING:
+    from espalier.records import StudyPlan
+    from espalier.study.job import Engine
+    from espalier.study.runner import Setup, StudyOutcome
+
+__all__ = ["study"]
+
+ENGINES = ("local", "ray")
+
+study = typer.Typer(no_args_is_help=True, help="Run many runs from one file, and see how they go.")
+
+Directory = Annotated[Path, typer.Argument(help="The study's directory.", show_default=False)]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one line of JSON, alone on standard output.")
+]
+
+
+@study.command()
+def run(
+    asked: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY", help="A study file, or paper, paper-quick, demo.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The study's directory; studies/ and its name where not given."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where the data set's files are. ESPALIER_DATA says it too."),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(help='Run a part: "bits==4 and gamma>=0.5".', metavar="CONDITION"),
+    ] = None,
+    jobs: Annotated[
+        str, typer.Option(help="Runs at once, or auto: what this machine does best.")
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Of each run that begins; the cores are divided where not given."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    engine: Annotated[str, typer.Option(help="local, or ray: a cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster: auto, or host:port.")
+    ] = None,
+    retries: Annotated[
+        int,
+        typer.Option(min=0, help="Times that a run which crashed is tried again without progress."),
+    ] = 2,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try runs again that were given up before.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a study, or go on with it: finished runs are skipped, cut-off ones continued.
+
+    It can be stopped or killed at any moment; the same command goes on. Points that are added to
+    the file join the runs that are there.
+    """
+    if data_dir is not None and not data_dir.exists():
+        raise ConfigError(f"--data-dir {data_dir} does not exist.")
+    if engine not in ENGINES:
+        from espalier.errors import nearest
+
+        raise ConfigError(
+            f"--engine {engine}: expected {' or '.join(ENGINES)}.{nearest(engine, ENGINES)}"
+        )
+    if engine == "local" and address is not None:
+        raise ConfigError("--address is of a cluster; add --engine ray.")
+    from espalier.study.local import LocalEngine, available_cores, share_machine
+    from espalier.study.planning import find_definition, open_study
+    from espalier.study.runner import Setup
+    from espalier.train import resolve_device
+
+    target = resolve_device(device)
+    definition = find_definition(asked)
+    out = out or Path("studies", definition.name)
+    plan = open_study(out, definition, device=target)
+    share = share_machine(jobs, threads, device=target.type, cores=available_cores())
+    setup = Setup(
+        data_dir=data_dir,
+        devices=_devices(str(target)),
+        threads=share.threads,
+        retries=retries,
+        retry_failed=retry_failed,
+    )
+    if engine == "ray":
+        raise ConfigError(
+            "--engine ray: this version runs studies on one machine. Run parts of the study in "
+            "different places with --where, and join them with espalier study merge."
+        )
+    _run(out, plan, where, LocalEngine(share.jobs), setup, as_json=as_json)
+
+
+def _devices(asked: str) -> list[str]:
+    """Return the devices that runs take turns on: all GPUs where none is named."""
+    import torch
+
+    count = torch.cuda.device_count() if asked == "cuda" else 0
+    return [f"cuda:{index}" for index in range(count)] if count > 1 else [asked]
+
+
+def _run(
+    out: Path,
+    plan: "StudyPlan",
+    where: str | None,
+    engine: "Engine",
+    setup: "Setup",
+    *,
+    as_json: bool,
+) -> None:
+    from espalier.cli.study_display import show_study
+    from espalier.study.planning import write_plan
+    from espalier.study.runner import run_cells
+    from espalier.study.view import StudyReader
+    from espalier.study.where import matching
+
+    cells = plan.cells if where is None else matching(plan.cells, where, what="--where")
+    write_plan(out, plan)
+    try:
+        with show_study(StudyReader(out)) as observer:
+            outcome = run_cells(out, cells, engine, setup, observer)
+    except KeyboardInterrupt as error:
+        raise StoppedError(
+            f"stopped; {out} keeps all finished epochs. The same command goes on."
+        ) from error
+    typer.echo(json.dumps(_as_json(out, outcome)) if as_json else _summary(out, outcome))
+    if not outcome.complete:
+        raise typer.Exit(1)
+
+
+def _as_json(out: Path, outcome: "StudyOutcome") -> dict[str, Any]:
+    return {
+        "study": str(out),
+        "finished": outcome.finished,
+        "skipped": outcome.skipped,
+        "failed": outcome.failed,
+        "left": outcome.left,
+    }
+
+
+def _summary(out: Path, outcome: "StudyOutcome") -> str:
+    counts = [f"{len(outcome.finished)} runs finished"]
+    if outcome.skipped:
+        counts.append(f"{len(outcome.skipped)} were finished before")
+    if outcome.failed:
+        counts.append(f"{len(outcome.failed)} failed")
+    if outcome.left:
+        counts.append(f"{len(outcome.left)} could not be run")
+    lines = [f"{', '.join(counts)}; records in {out}"]
+    lines += [f"failed   {name}: {reason}" for name, reason in outcome.failed.items()]
+    lines += [f"left     {name}: {reason}" for name, reason in outcome.left.items()]
+    if outcome.failed:
+        lines.append("Once the cause is gone, add --retry-failed to try failed runs again.")
+    if outcome.left:
+        lines.append("Once the cause is gone, the same command runs what is left.")
+    return "\n".join(lines)
+
+
+@study.command()
+def status(directory: Directory, as_json: AsJson = False) -> None:
+    """Show how far a study has come: every cell, and what lies there that doesn't belong."""
+    from espalier.cli.study_display import counts_line, study_table
+    from espalier.records import read_study
+    from espalier.study.view import overview
+
+    found = read_study(directory)
+    seen = overview(found.plan, found.cells)
+    if as_json:
+        typer.echo(json.dumps({**seen.to_json(), "problems": list(found.problems)}))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(study_table(seen))
+    for row in seen.rows:
+        if row.reason:
+            console.print(f"failed   {row.label}: {row.reason}", soft_wrap=True, markup=False)
+    for problem in found.problems:
+        console.print(f"problem  {problem}", soft_wrap=True, markup=False)
+    console.print(counts_line(seen), soft_wrap=True, markup=False)
+
+
+@study.command()
+def watch(directory: Directory) -> None:
+    """Show how a study goes on, until nothing of it runs or waits; Ctrl-C ends the watching."""
+    from espalier.cli.study_display import REFRESH_S, show_study
+    from espalier.study.view import StudyReader
+
+    reader = StudyReader(directory)
+    reader.read()  # a directory that is no study is refused before anything is drawn
+    try:
+        with show_study(reader) as observer:
+            while True:
+                observer.tick()
+                counts = reader.read().counts
+                if not (counts["running"] or counts["waiting"]):
+                    return
+                time.sleep(REFRESH_S)
+    except KeyboardInterrupt:
+        return
+
+
+@study.command()
+def merge(
+    into: Annotated[
+        Path, typer.Argument(help="The study that gets the records.", show_default=False)
+    ],
+    other: Annotated[
+        Path, typer.Argument(help="The same study, run elsewhere.", show_default=False)
+    ],
+) -> None:
+    """Join a study with its parts that were run elsewhere: the records of finished runs."""
+    from espalier.study.merge import merge_studies
+
+    try:
+        merged = merge_studies(into, other)
+    except ConfigError as error:
+        raise RecordError(f"can't merge {other} into {into}: {error}") from error
+    typer.echo(
+        f"{len(merged.copied)} runs copied, {len(merged.equal)} are the same in both, "
+        f"{len(merged.missing)} are still missing"
+    )

@@ -1,4 +1,4 @@
-"""What all tests share: the real images where they are, and no silent skip where all is required."""
+"""What all tests share: the real images where they are; no silent skip where all is required."""
 
 import os
 from collections.abc import Generator

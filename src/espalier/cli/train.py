@@ -237,7 +237,9 @@ def _run(
     from espalier import train as training  # torch: only once there is something to train
     from espalier.cli.display import progress_on_stderr
     from espalier.cli.summary import summary
+    from espalier.train.memory import keep_freed_memory
 
+    keep_freed_memory()
     target = training.resolve_device(device)
     compared = training.read_baseline(baseline) if baseline is not None else None
     if out is not None and resume and settings["precision"] == "auto":

@@ -51,6 +51,9 @@ def attach(
 ) -> "Compressor":
     """Compress a model's weights whenever its optimizer steps.
 
+    What you write into the weights between steps, as by ``load_state_dict``, is what the next
+    update starts from. (A write by way of ``parameter.data`` can't be seen.)
+
     Args:
         model: any module, wrapped or not. All its parameters are compressed, biases too, but for
             those of normalizations; give rules to choose otherwise.

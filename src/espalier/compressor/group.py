@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import Parameter
 
-from espalier.encoded import DENSE_BITS, Encoded, Raw
+from espalier.encoded import Encoded, Uniform, encode
 from espalier.errors import CheckpointError, ConfigError, NonFiniteError
 from espalier.ops import Operator, Written, compress_, kernels
 
@@ -59,6 +59,8 @@ class Group:
         """Bring the weights that take the update back into the parameters."""
         self._follow()
         if self.shadows is not None:
+            for i in self._overwritten():
+                self.shadows[i].copy_(self.parameters[i])
             kernels.copy(self.parameters, self.shadows)
 
     def compress(self, step: int) -> None:
@@ -117,7 +119,7 @@ class Group:
     def _untouched(self) -> Written:
         """Rows that say that nothing was pruned and nothing put on a grid."""
         device = self.died_at.device
-        zeros = torch.zeros(len(self.names), device=device)
+        zeros = torch.zeros(len(self.names), dtype=torch.float32, device=device)
         sizes = torch.tensor([p.numel() for p in self.parameters], device=device)
         return Written(
             threshold=zeros,
@@ -134,17 +136,39 @@ class Group:
         Raises:
             ConfigError: a parameter holds something else by now.
         """
-        weights = dict(zip(self.names, self.parameters, strict=True))
-        touched = self._versions and self._versions != [p._version for p in self.parameters]
-        counts = self.state.written.nonzero.tolist() if touched and self.state.written else ()
-        for (name, w), nonzero in zip(weights.items(), counts, strict=bool(counts)):
-            if int(w.count_nonzero()) != nonzero:
-                raise _changed(name)
-        found = self.operator.encode(weights, self.state)
-        for name, one in found.items() if touched else ():
-            if isinstance(one.grid, Raw) and one.nonzero and self.operator.bits < DENSE_BITS:
-                raise _changed(name)
-        return found
+        changed = self._overwritten()
+        if changed:
+            raise ConfigError(
+                f"{self.names[changed[0]]} is not what the last pass wrote: something else has "
+                "changed it since, such as training after detach() or loaded weights. Take the "
+                "codes before that."
+            )
+        return self.operator.encode(dict(zip(self.names, self.parameters, strict=True)), self.state)
+
+    def _overwritten(self) -> list[int]:
+        """Rows of what somebody else has written since the last pass.
+
+        Values are read only where torch counted a write. They tell weights that were lent and
+        brought back, as around an evaluation of averaged ones, from other weights: one tensor
+        that differs speaks for all that were written, for a few values may lie on any fine grid.
+        """
+        written = self.state.written
+        if written is None or not self._versions:
+            return []
+        pairs = enumerate(zip(self.parameters, self._versions, strict=True))
+        touched = [i for i, (p, version) in pairs if p._version != version]
+        return touched if not all(self._holds(i, written) for i in touched) else []
+
+    def _holds(self, i: int, written: Written) -> bool:
+        """Whether a parameter can be what a pass wrote: as many nonzeros, on the same grid."""
+        p, step = self.parameters[i].detach(), float(written.step[i])
+        if int(p.count_nonzero()) != int(written.nonzero[i]):
+            return False
+        if step == 0:
+            shadow = self.shadows[i] if self.shadows else p
+            return torch.equal(p, torch.where(p != 0, shadow, 0.0))
+        one = encode(p.float().cpu().numpy(), step=step)
+        return isinstance(one.grid, Uniform) or one.nonzero == 0
 
     def settle(self) -> None:
         """Let the next update start from the compressed weights."""
@@ -230,6 +254,7 @@ class Group:
         device = self.parameters[0].device
         if self.died_at.device == device:
             return
+        self._versions = []  # moving is no writing
         self.died_at, self.diverged_at = self.died_at.to(device), self.diverged_at.to(device)
         written = self.state.written
         if written is not None:
@@ -250,13 +275,6 @@ class Group:
 def on_host(tensor: Tensor) -> bool:
     """Whether reading a value of this tensor makes nobody wait."""
     return tensor.device.type == "cpu"
-
-
-def _changed(name: str) -> ConfigError:
-    return ConfigError(
-        f"{name} is not what the last pass wrote: something else has changed it since, such as "
-        "training after detach() or loaded weights. Take the codes before that."
-    )
 
 
 def _take(tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:

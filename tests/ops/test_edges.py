@@ -106,6 +106,13 @@ def test_the_deviation_is_of_the_population_with_its_zeros():
     assert row.threshold.item() == np.float32(np.sqrt(3.0))
 
 
+def test_the_threshold_is_rounded_once():
+    """Deviation and strength are multiplied in float64."""
+    for gamma in np.linspace(0.01, 0.99, 99).tolist():
+        _, row = passed(StdThreshold(gamma=gamma), 0.9, -0.9)  # a deviation that sums don't round
+        assert row.threshold.item() == np.float32(gamma * float(np.float32(0.9)))
+
+
 def test_a_deviation_that_float32_sums_would_lose():
     """Far from zero, the deviation comes out right: its sums are float64 and shifted."""
     w = (1e6 + np.linspace(0, 1, 4097)).astype(np.float32)
@@ -479,6 +486,18 @@ def test_rows_of_quantize_then_prune_speak_of_the_weights_before_the_pass():
     """The largest magnitude is that before the pass, not that between its sweeps."""
     _, row = passed(QuantizeThenPrune(gamma=0.5, bits=1), 1.0, -4.0, 1.0)
     assert row.max_abs.item() == 4
+
+
+def test_rows_are_of_the_last_pass():
+    """Nothing of the pass before is left in them."""
+    for op in (StdThreshold(gamma=0.5), QuantizeThenPrune(gamma=0.5, bits=2)):
+        weights = {"w": torch.tensor([1.0, -4.0, 1.0])}
+        _, state = op.apply(weights, op.init(weights))
+        weights = {"w": torch.tensor([8.0, -2.0, 0.0])}
+        _, second = op.apply(weights, state)
+        _, alone = op.apply(weights, op.init(weights))
+        for column in ("threshold", "step", "kept", "nonzero", "max_abs", "finite"):
+            assert getattr(second.written, column) == getattr(alone.written, column), column
 
 
 def test_without_a_grid_codes_are_the_values():

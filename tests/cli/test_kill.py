@@ -26,7 +26,7 @@ SETTINGS = (
     "train --data modulation --model modulation_cnn --gamma 0.3 --bits 4 --lr 0.02 --epochs 8 "
     "--threads 1 --device cpu --precision fp32 --batch-size 16 --json"
 )
-KILLS = 8
+KILLS = 6
 LONGEST_S = 300
 """Of a run that hangs."""
 

@@ -1,11 +1,13 @@
 """``espalier train``: options, output, exit codes."""
 
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from espalier.cli import display
 from espalier.cli.display import LiveProgress
@@ -258,28 +260,37 @@ def test_out_has_a_name_where_none_is_given(
 def test_on_a_terminal_progress_is_live(
     espalier: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A table of epochs and a bar, drawn over and over."""
+    """What is drawn over and over shows epochs, the bar, and PE where there is a baseline."""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "140")
     monkeypatch.setattr("espalier.train.run.TELL_EVERY_S", 0.0)
-    drawn: list[int] = []
+    frames: list[str] = []
     draw = LiveProgress._draw
-    monkeypatch.setattr(LiveProgress, "_draw", lambda self: (drawn.append(1), draw(self))[1])
+
+    def recorded(self: LiveProgress) -> None:
+        draw(self)
+        console = Console(width=140, file=io.StringIO())
+        with console.capture() as frame:
+            console.print(self.live.get_renderable())
+        frames.append(frame.get())
+
+    monkeypatch.setattr(LiveProgress, "_draw", recorded)
     found = espalier(*SMALL, "--out", tmp_path / "run", "--baseline", "50", "--json")
+    begin, *steps, _, end = frames
 
     assert found.code == 0
-    assert len(drawn) == 8  # begin, five steps, epoch, end
-    assert "density" in found.err
-    assert "PE" in found.err
-    assert "epoch 1/1" in found.err
     assert json.loads(found.out)
+    assert "132 training samples" in begin
+    assert len(steps) == 5
+    assert "epoch 1/1" in steps[1]
+    assert " 40 %" in steps[1]
+    assert "left" in steps[1]
+    assert "PE" in end
+    assert len(end.strip().splitlines()) == 3  # the note, the table's head, the epoch
 
 
 def test_warnings_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
     """They neither tear the display nor show where in the code they were raised."""
     import warnings
-
-    from rich.console import Console
 
     with display.warnings_to(Console(stderr=True)):
         warnings.simplefilter("default")

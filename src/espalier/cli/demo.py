@@ -27,19 +27,21 @@ def demo(
     try:
         _run(out, threads, seed)
     except KeyboardInterrupt as error:
-        raise StoppedError("the demo was stopped; it wrote nothing.") from error
+        raise StoppedError("the demo was stopped; nothing of it was kept.") from error
 
 
 def _run(out: Path, threads: int | None, seed: int) -> None:
     from rich.console import Console
 
-    from espalier.cli.grid import grid_on_stderr, grid_table, run_grid
+    from espalier.cli import grid
     from espalier.cli.picture import save_picture
+    from espalier.train.files import make_directory
     from espalier.train.memory import keep_freed_memory
 
+    make_directory(out)  # before two minutes of training, not after
     keep_freed_memory()
-    with grid_on_stderr() as show:
-        rows = run_grid(show, threads=threads, seed=seed)
+    with grid.grid_on_stderr(grid.CELLS) as show:
+        rows = grid.run_grid(show, cells=grid.CELLS, threads=threads, seed=seed)
     paths = save_picture(rows, out)
-    Console(highlight=False).print(grid_table(rows))
+    Console(highlight=False).print(grid.grid_table(rows))
     typer.echo(f"Accuracy against size: {', '.join(str(path) for path in paths)}")

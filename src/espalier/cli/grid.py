@@ -82,10 +82,9 @@ class Show(Protocol):
 def run_grid(
     show: Show,
     *,
-    cells: Sequence[tuple[float, int]] = CELLS,
+    cells: Sequence[tuple[float, int]],
     threads: int | None = None,
     seed: int = 0,
-    settings: dict[str, object] | None = None,
 ) -> list[GridRow]:
     """Train every cell, the dense one first; the runs' directories are temporary.
 
@@ -94,7 +93,6 @@ def run_grid(
         cells: gamma and bits of each run.
         threads: of the CPU.
         seed: of every run.
-        settings: of every run, in place of the demo's own.
 
     Raises:
         ConfigError: a setting is out of its bounds.
@@ -103,7 +101,7 @@ def run_grid(
     baseline = None
     with tempfile.TemporaryDirectory(prefix="espalier-demo-") as directory:
         for number, (gamma, bits) in enumerate(cells):
-            chosen = {**SETTINGS, **(settings or {}), "gamma": gamma, "bits": bits, "seed": seed}
+            chosen = {**SETTINGS, "gamma": gamma, "bits": bits, "seed": seed}
             spec = resolve_spec(chosen, device=resolve_device("cpu"))
             run = RunDirectory(Path(directory, str(number)))
             progress = show.run((gamma, bits))
@@ -168,7 +166,7 @@ def _cells(row: GridRow) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def grid_on_stderr(cells: Sequence[tuple[float, int]] = CELLS) -> Iterator[Show]:
+def grid_on_stderr(cells: Sequence[tuple[float, int]]) -> Iterator[Show]:
     """Show the grid's progress on standard error until the context ends."""
     console = Console(stderr=True, highlight=False)
     with warnings_to(console):

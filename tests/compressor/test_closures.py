@@ -218,6 +218,19 @@ def test_a_failed_step_of_such_an_optimizer_is_no_open_step(small):
     assert model.fc1.weight.unique().numel() <= 19
 
 
+def test_a_closure_of_none_is_no_closure(small):
+    """Some loops pass it on whatever it is."""
+    model, slow = small.network(), loop(small, MAKES["sgd"], "latent")
+    optimizer = MAKES["sgd"](model.parameters())
+    attach(model, optimizer, OP, update="latent")
+    calls = [lambda: optimizer.step(None), lambda: optimizer.step(closure=None)]
+    for batch, step in zip(small.batches(2), calls, strict=True):
+        small.gradient(model, batch)
+        step()
+        slow.step(batch)
+        assert same(model, slow.model)
+
+
 @pytest.mark.parametrize("update", UPDATES)
 def test_gradients_accumulate_at_the_compressed_weights(small, update):
     """Several backward passes, one step: only the step compresses."""

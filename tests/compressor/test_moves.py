@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from espalier.compressor import attach
+from espalier.encoded import decode
 from espalier.ops import PruneThenQuantize, StdThreshold
 
 OP = PruneThenQuantize(gamma=0.5, bits=4)
@@ -120,3 +121,42 @@ def test_a_move_right_after_attach_is_followed(small, parameters_move, update):
     model.to("meta")
     optimizer.step()
     assert compressor.steps == 1
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_parameters_with_odd_strides_work(way, update):
+    """A transposed weight: the same values as one laid out plainly, and codes in C order."""
+    plain, odd = torch.nn.Module(), torch.nn.Module()
+    values = torch.randn(6, 9, generator=torch.Generator().manual_seed(0))
+    plain.w = torch.nn.Parameter(values.clone())
+    odd.w = torch.nn.Parameter(values.t().contiguous().t())
+    assert not odd.w.is_contiguous()
+    compressors = []
+    for model in (plain, odd):
+        optimizer = Subtract(model.parameters())
+        compressors.append(attach(model, optimizer, OP, update=update))
+        for _ in range(3):
+            optimizer.step()
+    assert torch.allclose(plain.w, odd.w, rtol=1e-6)  # sums in another order
+    decoded = decode(compressors[1].encoded()["w"])
+    assert torch.equal(torch.from_numpy(decoded), odd.w.detach())
+
+
+def test_the_default_type_of_torch_does_not_matter(small):
+    """Rows are float32 also where a user works in double precision."""
+    rows = []
+    for dtype in (torch.float32, torch.float64):
+        model = small.network()
+        optimizer = Subtract(model.parameters())
+        torch.set_default_dtype(dtype)
+        try:
+            compressor = attach(model, optimizer, OP)
+            optimizer.found_inf = torch.zeros(())
+            for _ in range(2):
+                optimizer.step()
+            rows.append(compressor.report().layers)
+            types = {t.dtype for t in compressor.state_dict()["tensors"].values()}
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert types == {torch.int64, torch.float32, torch.bool}
+    assert rows[0] == rows[1]

@@ -1,7 +1,8 @@
 """Compression in a user's own training loop: which parameters, which operator, hooks, reports."""
 
-from espalier.compressor.compressor import Cadence, Compressor, attach
+from espalier.compressor.compressor import Compressor, attach
 from espalier.compressor.group import Update
+from espalier.compressor.options import Cadence
 from espalier.compressor.preview import LayerPreview, Preview, preview
 from espalier.compressor.report import LayerReport, Report
 from espalier.compressor.select import Rule

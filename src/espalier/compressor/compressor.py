@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
@@ -12,25 +12,21 @@ from torch.optim import LBFGS, Optimizer
 
 from espalier.compressor.calls import Closure, outside_graphs, runs_inside_step
 from espalier.compressor.group import Group, Update, on_host
-from espalier.compressor.report import LayerReport, Report
+from espalier.compressor.options import Cadence, OnDeadLayer, check_options
+from espalier.compressor.report import Report
+from espalier.compressor.rows import compressed_rows, dense_row
 from espalier.compressor.select import Rule, select
-from espalier.encoded import DENSE_BITS, Encoded
+from espalier.encoded import Encoded
 from espalier.errors import (
     CheckpointError,
     ConfigError,
     DeadLayerError,
     DeadLayerWarning,
     UnsupportedOptimizerError,
-    nearest,
 )
 from espalier.ops import Operator
 
-__all__ = ["Cadence", "Compressor", "attach"]
-
-Cadence = Literal["every_step", "every_epoch"]
-"""When weights are compressed: after each optimizer step, or at each epoch's end."""
-
-OnDeadLayer = Literal["warn", "error", "ignore"]
+__all__ = ["Compressor", "attach"]
 
 STATE_VERSION = 1
 
@@ -88,7 +84,7 @@ def attach(
         >>> compressor.report().density_mask < 1
         True
     """
-    _check_options(update, cadence, steps_per_epoch, start_step, on_dead_layer)
+    check_options(update, cadence, steps_per_epoch, start_step, on_dead_layer)
     if isinstance(optimizer, LBFGS):
         raise UnsupportedOptimizerError(
             "LBFGS evaluates its closure many times a step and mixes gradients of different "
@@ -275,9 +271,9 @@ class Compressor:
         """
         self._require_epochs()
         self._check_all()
-        layers = [row for group in self._groups for row in _compressed_rows(group)]
+        layers = [row for group in self._groups for row in compressed_rows(group)]
         for name, (parameter, reason) in self._dense.items():
-            layers.append(_dense_row(name, parameter, reason))
+            layers.append(dense_row(name, parameter, reason))
         asked = [group.asked_density for group in self._groups]
         return Report(
             layers=tuple(layers),
@@ -430,46 +426,6 @@ def _require(names: Sequence[str], found: Mapping[str, Any]) -> None:
         )
 
 
-def _compressed_rows(group: Group) -> list[LayerReport]:
-    written = group.state.written
-    rows = []
-    for i, (name, p) in enumerate(zip(group.names, group.parameters, strict=True)):
-        values = p.detach().float()
-        step = 0.0 if written is None else float(written.step[i])
-        rows.append(
-            LayerReport(
-                name=name,
-                parameters=p.numel(),
-                kept=p.numel() if written is None else int(written.kept[i]),
-                nonzero=int((values != 0).sum()),
-                asked_density=group.asked_density,
-                bits=group.operator.bits,
-                levels=int(torch.unique(values).numel()),
-                step=step or None,
-                threshold=0.0 if written is None else float(written.threshold[i]),
-                status=f"compressed by {type(group.operator).__name__}"
-                if written is not None
-                else f"to be compressed by {type(group.operator).__name__}",
-            )
-        )
-    return rows
-
-
-def _dense_row(name: str, parameter: nn.Parameter, reason: str) -> LayerReport:
-    return LayerReport(
-        name=name,
-        parameters=parameter.numel(),
-        kept=parameter.numel(),
-        nonzero=int((parameter.detach() != 0).sum()),
-        asked_density=None,
-        bits=DENSE_BITS,
-        levels=None,
-        step=None,
-        threshold=None,
-        status=f"left dense because {reason}",
-    )
-
-
 def _refuse_second(optimizer: Optimizer, sets: Sequence[Mapping[str, Parameter]]) -> None:
     others = [c for c in _attached.get(optimizer, ()) if c._handles]
     taken = {id(p) for other in others for group in other._groups for p in group.parameters}
@@ -479,21 +435,3 @@ def _refuse_second(optimizer: Optimizer, sets: Sequence[Mapping[str, Parameter]]
             f"{', '.join(twice[:5])}{', ...' if len(twice) > 5 else ''} are compressed by another "
             "compressor of this optimizer; call its detach() first."
         )
-
-
-def _check_options(
-    update: str, cadence: str, steps_per_epoch: int | None, start_step: int, on_dead_layer: str
-) -> None:
-    for what, value, known in (
-        ("update", update, get_args(Update)),
-        ("cadence", cadence, get_args(Cadence)),
-        ("on_dead_layer", on_dead_layer, get_args(OnDeadLayer)),
-    ):
-        if value not in known:
-            raise ConfigError(
-                f"{what} is {value!r}; it is one of {', '.join(known)}.{nearest(str(value), known)}"
-            )
-    if steps_per_epoch is not None and steps_per_epoch < 1:
-        raise ConfigError(f"steps_per_epoch is {steps_per_epoch}; an epoch has at least one step.")
-    if start_step < 0:
-        raise ConfigError(f"start_step is {start_step}; give the number of dense steps, >= 0.")

@@ -54,7 +54,7 @@ class TableView:
     def ended(self, job: Job, ending: Ending, *, again: bool) -> None:
         """Show what went wrong, until something else does."""
         if ending.outcome not in ("done", "stopped", "busy"):
-            self.note = _trouble(job, ending, again=again)
+            self.note = _trouble(_row(self.reader, job), ending, again=again)
 
     def tick(self) -> None:
         """Draw, if it is time to."""
@@ -82,17 +82,17 @@ class LinesView:
 
     def started(self, job: Job) -> None:
         """Print which run begins, or goes on."""
-        row = self._row(job)
+        row = _row(self.reader, job)
         after = f", goes on after epoch {row.epoch}" if row.epoch else ""
         self._print(f"started  {row.label}{after}")
 
     def ended(self, job: Job, ending: Ending, *, again: bool) -> None:
         """Print how a run has ended, and how far the study has come."""
-        row = self._row(job)
+        row = _row(self.reader, job)
         if ending.outcome == "done":
             self._print(f"done     {row.label}: {_figures(row)}")
         else:
-            self._print(_trouble(job, ending, again=again, label=row.label))
+            self._print(_trouble(row, ending, again=again))
         self.tick()
 
     def tick(self) -> None:
@@ -102,9 +102,6 @@ class LinesView:
         if counts != self.last:
             self._print(counts_line(seen))
         self.last = counts
-
-    def _row(self, job: Job) -> CellRow:
-        return next(row for row in self.reader.read().rows if row.run_id == job.run_id)
 
     def _print(self, line: str) -> None:
         self.console.print(line, soft_wrap=True, markup=False)
@@ -171,7 +168,10 @@ def _figures(row: CellRow) -> str:
     )
 
 
-def _trouble(job: Job, ending: Ending, *, again: bool, label: str = "") -> str:
+def _row(reader: StudyReader, job: Job) -> CellRow:
+    return next(row for row in reader.read().rows if row.run_id == job.run_id)
+
+
+def _trouble(row: CellRow, ending: Ending, *, again: bool) -> str:
     words = {"stopped": "stopped ", "busy": "waits   "}.get(ending.outcome, "failed  ")
-    then = "; it will be tried again" if again else ""
-    return f"{words} {label or job.run_id}: {ending.reason}{then}"
+    return f"{words} {row.label}: {ending.reason}{'; it will be tried again' if again else ''}"

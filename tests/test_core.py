@@ -423,7 +423,8 @@ def test_largest_takes_every_rank(variant: str) -> None:
 
 def test_results_do_not_depend_on_threads_or_processor() -> None:
     """Deviations, means and weights have the same bits on 1, 2, 3 threads and any variant."""
-    arrays = [numbers(i, size) for i, size in enumerate((100_003, 7, 16384, 50_000))]
+    sizes = (300_003, 7, 16384, 50_000)  # enough entries for a team of threads
+    arrays = [numbers(i, size) for i, size in enumerate(sizes)]
     tame = [np.clip(w, -100, 100) for w in arrays]
     thresholds_, ties = [0.1, 0.25, 0.25, 0.5], [-1, 1, 300, 2000]
     outcomes = set()

@@ -21,6 +21,9 @@ typedef struct {
     int threads; /* a team is the whole of it or one thread: a changing size would cost more */
 } Plan;
 
+/* Below so many entries one thread is faster than waking a team: about 20 us of work. */
+enum { TEAM_FROM = 16 * CHUNK };
+
 static float *entries(uint64_t address, const Chunk *chunk)
 {
     return (float *)(uintptr_t)address + chunk->start;
@@ -28,12 +31,14 @@ static float *entries(uint64_t address, const Chunk *chunk)
 
 static int plan_make(Plan *plan, const Set *set)
 {
-    size_t count = 0, next = 0;
+    size_t count = 0, next = 0, entries_in_all = 0;
 
     for (size_t t = 0; t < set->count; t++)
         count += ((size_t)set->sizes[t] + CHUNK - 1) / CHUNK;
+    for (size_t t = 0; t < set->count; t++)
+        entries_in_all += (size_t)set->sizes[t];
     plan->count = (ptrdiff_t)count;
-    plan->threads = count > 1 ? set->threads : 1;
+    plan->threads = entries_in_all >= TEAM_FROM ? set->threads : 1;
     plan->chunks = calloc(count ? count : 1, sizeof *plan->chunks);
     if (!plan->chunks)
         return -1;

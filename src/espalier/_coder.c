@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { START_LEAST = 64, START_MOST = 65500 };
-enum { EXPONENTS = 64, STEPS = 16, TREE = 128, TREE_BITS = 7, EXPONENT_MAX = 62 };
+enum { EXPONENTS = 64, STEPS = 16, TREE = 8, TREE_BITS = 3, EXPONENT_MAX = 62 };
 enum { NEIGHBOURS = 9, GRADES = 32, POSITIONS = 64, COUNTS = 16, HISTORY = 256, CLASSES = 9 };
 
 /* A neighbour's code in a byte: 0 for a zero, else its magnitude's class 1 .. 8, and its sign. */
@@ -314,12 +314,12 @@ INLINE CoderStatus context_walk(const Matrix *matrix, uint8_t *mask, int64_t *co
     Model *model = model_new(matrix);
     uint64_t found = 0;
     uint32_t start;
-    CoderStatus status = CODER_DONE;
+    CoderStatus status;
     Range range;
 
     if (!model)
         return CODER_NO_MEMORY;
-    range_begin(&range, stream, reading);
+    status = range_begin(&range, stream, reading);
     flags_walk(model, matrix, mask, &range, reading);
     start = start_of(model, matrix);
     FILL(model->near, start);

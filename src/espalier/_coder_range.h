@@ -66,11 +66,13 @@ static inline uint8_t range_get(Range *range)
     return 0;
 }
 
-INLINE void range_begin(Range *range, Stream *stream, const int reading)
+/* No stream begins with four bytes of 255: its number would lie outside of the interval. */
+INLINE CoderStatus range_begin(Range *range, Stream *stream, const int reading)
 {
     *range = (Range){.stream = stream, .range = 0xffffffffu, .pending = 1};
     for (int i = 0; reading && i < 4; i++)
         range->code = range->code << 8 | range_get(range);
+    return reading && range->code == range->range ? CODER_STATE : CODER_DONE;
 }
 
 INLINE void range_renew(Range *range, const int reading)

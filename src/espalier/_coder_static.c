@@ -74,7 +74,7 @@ CoderStatus static_write(const Matrix *matrix, const Histogram *histogram, const
 
     if (parts_new(&parts, histogram, 0))
         return CODER_NO_MEMORY;
-    range_begin(&range, stream, 0);
+    (void)range_begin(&range, stream, 0);
     for (uint64_t i = 0; i < size; i++) {
         int64_t symbol = 0;
         if (mask[i] && found == matrix->nonzero) {
@@ -101,21 +101,21 @@ CoderStatus static_read(const Matrix *matrix, const Histogram *histogram, uint8_
                         int64_t *codes, Stream *stream)
 {
     uint64_t found = 0, size = matrix->rows * matrix->columns;
-    CoderStatus status = CODER_DONE;
+    CoderStatus status;
     Parts parts;
     Range range;
 
     if (parts_new(&parts, histogram, 1))
         return CODER_NO_MEMORY;
-    range_begin(&range, stream, 1);
-    for (uint64_t i = 0; i < size && !range.overrun; i++) {
+    status = range_begin(&range, stream, 1);
+    for (uint64_t i = 0; i < size && !range.overrun && !status; i++) {
         size_t place = parts.finder[range_find(&range)];
         range_part(&range, parts.starts[place], histogram->frequencies[place], 1);
         if (histogram->symbols[place] == 0)
             continue;
         if (found == matrix->nonzero) {
             status = CODER_TOO_MANY;
-            break;
+            continue;
         }
         mask[i] = 1;
         if (matrix->has_codes)

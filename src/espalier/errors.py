@@ -8,6 +8,15 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "ArtifactChecksumError",
+    "ArtifactError",
+    "ArtifactHeaderError",
+    "ArtifactLengthError",
+    "ArtifactLimitError",
+    "ArtifactMagicError",
+    "ArtifactMetadataError",
+    "ArtifactStreamError",
+    "ArtifactVersionError",
     "BusyError",
     "CheckpointError",
     "ConfigError",
@@ -75,6 +84,48 @@ class StoppedError(EspalierError):
 
 class RecordError(EspalierError, ValueError):
     """A record of a run is damaged, of a newer version, or of another run."""
+
+
+class ArtifactError(EspalierError, ValueError):
+    """A packed network's file is not what docs/format.md says, or can't be made."""
+
+    def __init__(self, message: str, *, offset: int | None = None) -> None:
+        """Say what is wrong and, where there is a file, at which of its bytes."""
+        super().__init__(message if offset is None else f"{message} (byte {offset})")
+        self.offset = offset
+        """Where in the file, in bytes from its start; None where nothing was read."""
+
+
+class ArtifactMagicError(ArtifactError):
+    """The file is something else, or was changed by a transfer as text."""
+
+
+class ArtifactVersionError(ArtifactError):
+    """The file is of a version, or has a section, that this reader does not know."""
+
+
+class ArtifactLengthError(ArtifactError):
+    """The file was cut off or continued, or lengths in it don't add up."""
+
+
+class ArtifactChecksumError(ArtifactError):
+    """Bytes of the file have changed since they were written."""
+
+
+class ArtifactHeaderError(ArtifactError):
+    """A field of the header is out of its bounds or contradicts another."""
+
+
+class ArtifactMetadataError(ArtifactError):
+    """The metadata are not the JSON that they must be."""
+
+
+class ArtifactLimitError(ArtifactError):
+    """The network is larger than the reader was told to take, or than the format can hold."""
+
+
+class ArtifactStreamError(ArtifactError):
+    """A tensor's payload does not decode to what the header says."""
 
 
 def nearest(asked: str, known: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 SOURCES := pyproject.toml constraints.txt setup.py $(wildcard src/espalier/*.c src/espalier/*.h)
 
 # What some tests need beyond Python: command:package, installed by `make ci-deps` where missing.
-APT_TOOLS := gcc:gcc g++:g++ clang:clang
+APT_TOOLS := gcc:gcc g++:g++ clang:clang chromium:chromium
 
 .PHONY: demo test test-all lint format ci-deps wheel clean
 

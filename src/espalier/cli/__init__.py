@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from espalier.cli.demo import demo
+from espalier.cli.report import report
 from espalier.cli.study import study
 from espalier.cli.train import train
 from espalier.errors import ConfigError, EspalierError, SelectionError
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(demo)
+app.command()(report)
 app.add_typer(study, name="study")
 
 

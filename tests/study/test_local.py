@@ -68,7 +68,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> LocalEngine:
     start = subprocess.Popen
 
     def fake(command: list[str], **options: object) -> subprocess.Popen[bytes]:
-        code = WORKERS[Job.from_json(command[-1]).device]
+        code = WORKERS[Job.from_json(command[3]).device]
         return start([sys.executable, "-S", "-c", code], **options)  # type: ignore[call-overload,no-any-return]
 
     monkeypatch.setattr(local.subprocess, "Popen", fake)
@@ -134,10 +134,36 @@ def test_a_stubborn_process_is_killed(
 
 def test_a_log_that_cannot_be_written_is_no_error(engine: LocalEngine, tmp_path: Path) -> None:
     """The run itself will say what is wrong with the place."""
-    (tmp_path / "runs").write_text("a file in the way")
-    engine.start(job(tmp_path, "exits"))
+    one = job(tmp_path, "exits")
+    (one.directory / "log.txt").mkdir(parents=True)
+    engine.start(one)
 
     assert end(engine).reason == "its process ended with code 3: it left no log"
+
+
+def test_a_place_that_cannot_be_written_is_an_ending(engine: LocalEngine, tmp_path: Path) -> None:
+    """Nothing is started there."""
+    (tmp_path / "runs").write_text("a file in the way")
+    engine.start(job(tmp_path, "says"))
+
+    assert engine.running == []
+    assert end(engine).outcome == "storage"
+
+
+def test_a_cell_is_claimed_before_its_process_starts_until_it_ends(
+    engine: LocalEngine, tmp_path: Path
+) -> None:
+    """Another engine, in this process or elsewhere, doesn't get it."""
+    one, other = job(tmp_path, "sleeps"), LocalEngine(1)
+    engine.start(one)
+    assert is_claimed(one.directory)
+    other.start(one)
+    assert end(other).outcome == "busy"
+
+    engine.running[0].process.kill()
+
+    assert end(engine).outcome == "crashed"
+    assert not is_claimed(one.directory)
 
 
 PARENT = """

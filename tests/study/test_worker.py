@@ -64,7 +64,8 @@ def test_a_job_is_the_run_of_train(job: Job, tmp_path: Path) -> None:
     ]
     assert ours.best.read_bytes() == alone.best.read_bytes()
     assert ours.spec.read_bytes() == alone.spec.read_bytes()
-    assert run_job(job) == Ending(outcome="done")
+    again = run_job(job)
+    assert (again.outcome, again.reason) == ("busy", "another process has finished it meanwhile.")
 
 
 def test_a_cut_off_run_goes_on_with_the_threads_it_began_with(
@@ -90,6 +91,8 @@ def test_a_cell_that_is_claimed_is_busy(job: Job) -> None:
     job.directory.mkdir(parents=True)
     with claim(job.directory):
         assert run_job(job).outcome == "busy"
+        assert run_job(job, held=True).outcome == "done"
+    RunDirectory(job.directory).result.unlink()
     with exclusive(job.directory):
         assert run_job(job).outcome == "busy"
     assert run_job(job).outcome == "done"

@@ -13,7 +13,7 @@ try:
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["claim", "is_claimed"]
+__all__ = ["claim", "is_claimed", "take_claim"]
 
 CLAIM = ".claim"
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
@@ -32,17 +32,32 @@ def claim(directory: Path, *, wait: bool = False) -> Iterator[None]:
         BusyError: another process holds it, and ``wait`` is false.
         StorageError: the place can't be written to.
     """
+    handle = take_claim(directory, wait=wait)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def take_claim(directory: Path, *, wait: bool = False) -> int:
+    """Hold a directory until the file with this number is closed, also in a child that got it.
+
+    Raises:
+        BusyError: another process holds it, and ``wait`` is false.
+        StorageError: the place can't be written to.
+    """
     path = directory / CLAIM
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise StorageError(f"can't write {path}: {error.strerror}.") from error
     try:
-        if not _lock(handle, exclusive=True, wait=wait):
-            raise BusyError(f"another process works on {directory}; wait for it.")
-        yield
-    finally:
+        if _lock(handle, exclusive=True, wait=wait):
+            return handle
+        raise BusyError(f"another process works on {directory}; wait for it.")
+    except BaseException:
         os.close(handle)
+        raise
 
 
 def is_claimed(directory: Path) -> bool:

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from espalier.errors import BusyError, DataError, EspalierError, StoppedError, StorageError
 from espalier.records import RunSpec, cell_directory, run_id
 
-__all__ = ["Ending", "Engine", "Job", "Outcome"]
+__all__ = ["HELD", "Ending", "Engine", "Job", "Outcome", "ending_of"]
+
+HELD = "held"
+"""Tells a worker that it has inherited the claim on its cell."""
 
 Outcome = Literal["done", "stopped", "busy", "failed", "crashed", "storage", "data"]
 
@@ -92,6 +96,23 @@ class Ending:
         if not isinstance(values, dict) or values.keys() != {"outcome", "kind", "reason"}:
             raise ValueError(f"{line!r} is no ending")
         return cls(**values)
+
+
+def ending_of(error: Exception) -> Ending:
+    """Return the ending of a job that this error has ended."""
+    outcomes: tuple[tuple[type[Exception], Outcome], ...] = (
+        (BusyError, "busy"),
+        (StoppedError, "stopped"),
+        (StorageError, "storage"),
+        (DataError, "data"),
+        (EspalierError, "failed"),
+        (OSError, "storage"),
+    )
+    kind = type(error).__name__
+    for of, outcome in outcomes:
+        if isinstance(error, of):
+            return Ending(outcome=outcome, kind=kind, reason=str(error) or kind)
+    return Ending(outcome="crashed", kind=kind, reason=f"{kind}: {error}")
 
 
 class Engine(Protocol):

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espalier.errors import ConfigError
-from espalier.study.job import Ending, Job
+from espalier.errors import BusyError, ConfigError, StorageError
+from espalier.records.claim import take_claim
+from espalier.study.job import HELD, Ending, Job, ending_of
+from espalier.train.files import make_directory
 
 __all__ = ["LocalEngine", "Share", "available_cores", "share_machine"]
 
@@ -91,6 +93,8 @@ class LocalEngine:
         """Allow so many runs at once, >= 1."""
         self.jobs = jobs
         self.running: list[_Running] = []
+        self.refused: list[tuple[Job, Ending]] = []
+        """Jobs that could not be started."""
 
     @property
     def slots(self) -> int:
@@ -98,16 +102,27 @@ class LocalEngine:
         return self.jobs
 
     def start(self, job: Job) -> None:
-        """Start a fresh interpreter with the job."""
+        """Claim the cell and start a fresh interpreter with the job, which inherits the claim."""
+        try:
+            make_directory(job.directory)
+            held = take_claim(job.directory)
+        except (BusyError, StorageError) as error:
+            self.refused.append((job, ending_of(error)))
+            return
+        posix = os.name == "posix"  # elsewhere there are no locks to inherit
         command = [sys.executable, "-m", "espalier.study.worker", job.to_json()]
-        with _log(job.directory) as log:
-            process = subprocess.Popen(  # noqa: S603 - our own module with our own words
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C reaches this process alone, which then asks them
-            )
+        try:
+            with _log(job.directory) as log:
+                process = subprocess.Popen(  # noqa: S603 - our own module with our own words
+                    [*command, HELD] if posix else command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    start_new_session=True,  # Ctrl-C reaches this process, which then asks them
+                    pass_fds=(held,) if posix else (),
+                )
+        finally:
+            os.close(held)
         self.running.append(_Running(job, process))
 
     def ended(self, timeout_s: float) -> Sequence[tuple[Job, Ending]]:
@@ -133,20 +148,20 @@ class LocalEngine:
     def _reap(self) -> list[tuple[Job, Ending]]:
         over = [one for one in self.running if one.process.poll() is not None]
         self.running = [one for one in self.running if one not in over]
-        return [(one.job, _ending(one)) for one in over]
+        refused, self.refused = self.refused, []
+        return [*refused, *((one.job, _ending(one)) for one in over)]
 
 
 @contextlib.contextmanager
-def _log(directory: Path):  # type: ignore[no-untyped-def]
+def _log(directory: Path) -> Iterator[int]:
     """Open the log of a cell, or nothing where the disk doesn't allow it: the run will say why."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         file = (directory / LOG).open("ab")
     except OSError:
         yield subprocess.DEVNULL
         return
     with file:
-        yield file
+        yield file.fileno()
 
 
 def _ending(one: _Running) -> Ending:

@@ -13,7 +13,6 @@ from espalier.records import (
     RunFailure,
     RunSpec,
     cell_directory,
-    is_claimed,
     read_cell,
 )
 from espalier.records.epoch import count_epochs
@@ -175,7 +174,9 @@ class _Queue:
                 self.outcome.left[name] = self.unreadable[spec.data]
             elif self.unwritten >= FULL_DISK:
                 self.outcome.left[name] = "not begun, since other runs couldn't write their files"
-            elif is_claimed(cell_directory(self.study, name)):
+            elif (state := self._read(name).state) == "done":
+                self.outcome.finished.append(name)
+            elif state == "running":
                 self.elsewhere.append(name)
             else:
                 self._start(name)

@@ -1,4 +1,4 @@
-"""A process that runs one cell: ``python -m espalier.study.worker JOB``.
+"""A process that runs one cell: ``python -m espalier.study.worker JOB [held]``.
 
 It lives as long as its standard input is open: when the process that started it dies, however that
 happens, the run is saved and stopped. How it ended is one line on standard output.
@@ -13,16 +13,10 @@ import traceback
 
 import torch
 
-from espalier.errors import (
-    BusyError,
-    DataError,
-    EspalierError,
-    StoppedError,
-    StorageError,
-)
+from espalier.errors import BusyError, EspalierError
 from espalier.records.claim import claim
 from espalier.records.study import FAILURE
-from espalier.study.job import Ending, Job
+from espalier.study.job import HELD, Ending, Job, ending_of
 from espalier.train import RunDirectory, train
 from espalier.train.files import make_directory
 from espalier.train.memory import keep_freed_memory
@@ -33,32 +27,27 @@ GRACE_S = 60.0
 """How long an orphan may take to save, before it is ended without."""
 
 
-def run_job(job: Job) -> Ending:
-    """Run a cell, or go on with it, unless another process does; no error gets out.
+def run_job(job: Job, *, held: bool = False) -> Ending:
+    """Run a cell, or go on with it, unless another process does or has; no error gets out.
 
     It is the run of ``espalier train`` with the same spec: same directory, records and bits.
+
+    Args:
+        job: what to run.
+        held: this process has inherited the claim on the cell.
     """
     try:
         make_directory(job.directory)
-        with claim(job.directory):
+        with contextlib.nullcontext() if held else claim(job.directory):
+            if RunDirectory(job.directory).result.exists():
+                raise BusyError("another process has finished it meanwhile.")
             _train(job)
-    except BusyError as error:
-        return _ending("busy", error)
-    except StoppedError as error:
-        return _ending("stopped", error)
-    except StorageError as error:
-        return _ending("storage", error)
-    except DataError as error:
-        return _ending("data", error)
     except (MemoryError, torch.OutOfMemoryError) as error:
         return Ending(outcome="crashed", kind="OutOfMemory", reason=f"out of memory: {error}")
-    except EspalierError as error:
-        return _ending("failed", error)
-    except OSError as error:
-        return _ending("storage", error)
     except Exception as error:
-        traceback.print_exc()
-        return _ending("crashed", error)
+        if not isinstance(error, EspalierError):
+            traceback.print_exc()
+        return ending_of(error)
     return Ending(outcome="done")
 
 
@@ -76,18 +65,13 @@ def _train(job: Job) -> None:
     )
 
 
-def _ending(outcome: str, error: Exception) -> Ending:
-    kind = type(error).__name__
-    return Ending(outcome=outcome, kind=kind, reason=str(error) or kind)  # type: ignore[arg-type]
-
-
 def main() -> None:
     """Run the job on the command line and print how it ended."""
     threading.Thread(target=_stop_when_orphaned, daemon=True).start()
     keep_freed_memory()
     answer = os.dup(1)
     os.dup2(2, 1)  # what a network of the user's prints goes to the log
-    ending = run_job(Job.from_json(sys.argv[1]))
+    ending = run_job(Job.from_json(sys.argv[1]), held=HELD in sys.argv[2:])
     os.write(answer, f"{ending.to_json()}\n".encode())
 
 

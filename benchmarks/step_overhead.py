@@ -15,13 +15,13 @@ from statistics import median
 from time import perf_counter
 
 import torch
-from measuring import machine, spread
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import espalier
 from espalier.core import core
 from espalier.models import build_model
+from measuring import machine, spread
 
 MOVES = {"inplace": 3, "hybrid": 6, "latent": 6}
 """Times that all weights pass between processor and memory, in one call."""

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from espalier.bridge import load, save
     from espalier.compressor import Compressor, Report, Rule, attach, preview
     from espalier.encoded import Encoded, decode, encode
     from espalier.ops import (
@@ -40,16 +41,20 @@ __all__ = [
     "attach",
     "decode",
     "encode",
+    "load",
     "preview",
+    "save",
 ]
 
+_BRIDGE = ("load", "save")
 _COMPRESSOR = ("Compressor", "Report", "Rule", "attach", "preview")
 _ENCODED = ("Encoded", "decode", "encode")
+_ROOMS = {"bridge": _BRIDGE, "compressor": _COMPRESSOR, "encoded": _ENCODED}
 
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first asked for: light parts cost only their own imports."""
     if name not in __all__:
         raise AttributeError(f"module 'espalier' has no attribute {name!r}")
-    room = "compressor" if name in _COMPRESSOR else "encoded" if name in _ENCODED else "ops"
+    room = next((room for room, names in _ROOMS.items() if name in names), "ops")
     return getattr(import_module(f"espalier.{room}"), name)

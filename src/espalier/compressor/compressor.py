@@ -95,6 +95,7 @@ def attach(
     selection = select(model, rules, updated=updated)
     _refuse_second(optimizer, [members for _, members in selection.groups])
     compressor = Compressor(
+        model,
         optimizer,
         [Group(op, members, update) for op, members in selection.groups],
         selection.dense,
@@ -116,6 +117,7 @@ class Compressor:
 
     def __init__(
         self,
+        model: nn.Module,
         optimizer: Optimizer,
         groups: list[Group],
         dense: dict[str, tuple[nn.Parameter, str]],
@@ -127,6 +129,8 @@ class Compressor:
         on_dead_layer: OnDeadLayer,
     ) -> None:
         """Hook into the optimizer."""
+        self.model = model
+        """The network as :func:`attach` got it."""
         self.steps = 0
         """Optimizer steps so far. A step that a gradient scaler skips doesn't count, but for one
         that a fused optimizer skips by itself on a device: the host does not know of it."""
@@ -148,6 +152,11 @@ class Compressor:
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
         ]
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """What is done to the weights, one operator a rule."""
+        return tuple(group.operator for group in self._groups)
 
     # ---- the step -------------------------------------------------------------------------------
 

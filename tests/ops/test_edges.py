@@ -415,6 +415,8 @@ def test_stochastic_rounding_takes_its_numbers_from_the_state():
     ]
     assert torch.equal(seeded[0], first["a"])
     assert not torch.equal(seeded[0], seeded[1])
+    short = PruneThenQuantize(gamma=0.5, bits=3, rounding="stochastic", random_seed=1)
+    assert torch.equal(short(w["a"]), seeded[1])
 
 
 def test_tensors_of_a_set_have_draws_of_their_own():

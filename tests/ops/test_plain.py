@@ -52,6 +52,7 @@ def test_what_a_record_looks_like():
         "bits": 4,
         "rounding": "floor",
         "strict": True,
+        "random_seed": 0,
     }
 
 

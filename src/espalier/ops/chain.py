@@ -67,6 +67,8 @@ class PruneThenQuantize(Operator):
     """How a weight between two grid values is rounded."""
     strict: bool = False
     """Keep only ``abs(w) > beta``."""
+    random_seed: int = 0
+    """Where the generator of stochastic rounding starts."""
 
     def __post_init__(self) -> None:
         """Refuse what its parts refuse."""
@@ -76,9 +78,7 @@ class PruneThenQuantize(Operator):
     def sweeps(self) -> tuple[Sweep, ...]:
         """One: both at once."""
         prune = StdThreshold(gamma=self.gamma, strict=self.strict)
-        return (
-            Sweep(prune=prune, quantize=UniformQuantizer(bits=self.bits, rounding=self.rounding)),
-        )
+        return (Sweep(prune=prune, quantize=_grid(self)),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +99,8 @@ class QuantizeThenPrune(Operator):
     """How a weight between two grid values is rounded."""
     strict: bool = False
     """Keep only ``abs(w) > beta``."""
+    random_seed: int = 0
+    """Where the generator of stochastic rounding starts."""
 
     def __post_init__(self) -> None:
         """Refuse what its parts refuse."""
@@ -108,6 +110,12 @@ class QuantizeThenPrune(Operator):
     def sweeps(self) -> tuple[Sweep, ...]:
         """Two: quantize, then prune."""
         return (
-            Sweep(quantize=UniformQuantizer(bits=self.bits, rounding=self.rounding)),
+            Sweep(quantize=_grid(self)),
             Sweep(prune=StdThreshold(gamma=self.gamma, strict=self.strict)),
         )
+
+
+def _grid(operator: PruneThenQuantize | QuantizeThenPrune) -> UniformQuantizer:
+    return UniformQuantizer(
+        bits=operator.bits, rounding=operator.rounding, random_seed=operator.random_seed
+    )

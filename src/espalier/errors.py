@@ -91,9 +91,16 @@ class ArtifactError(EspalierError, ValueError):
 
     def __init__(self, message: str, *, offset: int | None = None) -> None:
         """Say what is wrong and, where there is a file, at which of its bytes."""
-        super().__init__(message if offset is None else f"{message} (byte {offset})")
+        super().__init__(message)
         self.offset = offset
         """Where in the file, in bytes from its start; None where nothing was read."""
+        self.path: str | None = None
+        """Of the file, where it has one."""
+
+    def __str__(self) -> str:
+        file = "" if self.path is None else f"{self.path}: "
+        place = "" if self.offset is None else f" (byte {self.offset})"
+        return f"{file}{super().__str__()}{place}"
 
 
 class ArtifactMagicError(ArtifactError):

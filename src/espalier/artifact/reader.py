@@ -3,6 +3,7 @@
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -66,7 +67,7 @@ def open_artifact(path: str | Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> "A
     except OSError as error:
         raise ArtifactError(f"can't read {path}: {error.strerror}.") from error
     try:
-        return ArtifactFile(stream, max_bytes=max_bytes)
+        return ArtifactFile(stream, max_bytes=max_bytes, path=str(path))
     except BaseException:
         stream.close()
         raise
@@ -75,19 +76,23 @@ def open_artifact(path: str | Path, *, max_bytes: int = DEFAULT_MAX_BYTES) -> "A
 class ArtifactFile:
     """A file whose header has been read and checked."""
 
-    def __init__(self, stream: BinaryIO, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+    def __init__(
+        self, stream: BinaryIO, *, max_bytes: int = DEFAULT_MAX_BYTES, path: str | None = None
+    ) -> None:
         """Read the header of a stream that can seek; the stream is closed with this object."""
         self._stream = stream
+        self._path = path
         self.size_bytes = stream.seek(0, os.SEEK_END)
         """Of the file."""
         stream.seek(0)
-        header = self._checked_header()
-        self.header_bytes = PRELUDE_BYTES + len(header)
-        """Of the prelude and the header."""
-        self.metadata, self.infos = _read_sections(header)
-        """What the file says of its network; its tensors by name, in order."""
-        self._check_tiling()
-        self._check_cap(max_bytes)
+        with self._named():
+            header = self._checked_header()
+            self.header_bytes = PRELUDE_BYTES + len(header)
+            """Of the prelude and the header."""
+            self.metadata, self.infos = _read_sections(header)
+            """What the file says of its network; its tensors by name, in order."""
+            self._check_tiling()
+            self._check_cap(max_bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -114,17 +119,27 @@ class ArtifactFile:
         info = self.infos[name]
         self._stream.seek(info.at)
         payload = self._stream.read(info.length)
-        if len(payload) < info.length:
-            raise ArtifactLengthError(
-                f"tensor {name!r} ends early: the file has changed since it was opened",
-                offset=info.at + len(payload),
-            )
-        return unpack_tensor(info, payload)
+        with self._named():
+            if len(payload) < info.length:
+                raise ArtifactLengthError(
+                    f"tensor {name!r} ends early: the file has changed since it was opened",
+                    offset=info.at + len(payload),
+                )
+            return unpack_tensor(info, payload)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Read and decode the tensors one by one; each is the caller's."""
         for name in self.infos:
             yield name, self.tensor(name)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Let errors say which file it is."""
+        try:
+            yield
+        except ArtifactError as error:
+            error.path = self._path
+            raise
 
     def _checked_header(self) -> bytes:
         prelude = self._stream.read(PRELUDE_BYTES)

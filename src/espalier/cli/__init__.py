@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from espalier.cli.demo import demo
+from espalier.cli.inspect import inspect
+from espalier.cli.pack import pack, unpack, verify
 from espalier.cli.report import report
 from espalier.cli.study import study
 from espalier.cli.train import train
@@ -27,6 +29,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(train)
+app.command()(pack)
+app.command()(inspect)
+app.command()(verify)
+app.command()(unpack)
 app.command()(demo)
 app.command()(report)
 app.add_typer(study, name="study")

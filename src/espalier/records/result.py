@@ -93,6 +93,8 @@ class RunResult:
     wall_s: float
     environment: Mapping[str, str]
     """Versions and machine."""
+    size_bytes: int | None = None
+    """Of the best network's packed file; None in records from before there were such files."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values."""
@@ -113,7 +115,7 @@ class RunResult:
         Raises:
             RecordError: an unknown or missing key, a newer version, or a wrong value.
         """
-        values = require_version(data, what)
+        values = {"size_bytes": None} | require_version(data, what)
         best_keys = [f.name for f in fields(Figures) if f.name != "epoch"]
         own_keys = [f.name for f in fields(cls) if f.name != "best"]
         check_keys(values, [*best_keys, "best_epoch", *own_keys], what)

@@ -5,6 +5,7 @@ from espalier.train.directory import RunDirectory
 from espalier.train.environment import resolve_device
 from espalier.train.loop import train
 from espalier.train.outcome import Baseline, read_baseline
+from espalier.train.packing import pack_run, packed_run, verify_run
 from espalier.train.progress import Moment, Progress, Silent
 from espalier.train.resolve import resolve_spec
 
@@ -15,9 +16,12 @@ __all__ = [
     "RunDirectory",
     "Silent",
     "load_weights",
+    "pack_run",
+    "packed_run",
     "read_baseline",
     "resolve_device",
     "resolve_spec",
     "train",
+    "verify_run",
     "weights_as_encoded",
 ]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from espalier.bridge import operator_data
 from espalier.compressor import Report
 from espalier.encoded import Encoded, encode
 from espalier.errors import CheckpointError, RecordError
@@ -18,6 +19,7 @@ from espalier.train.run import Run
 
 __all__ = [
     "Checkpoint",
+    "encoded_of",
     "load_weights",
     "read_checkpoint",
     "restore",
@@ -130,17 +132,30 @@ def save_weights(path: Path, run: Run, report: Report, record: EpochRecord) -> N
         "spec": run.spec.to_json(),
         "epoch": record.epoch,
         "layers": layers,
+        "description": run.description,
+        "operator": operator_data(run.compressor.operators) if run.compressor else None,
+        "metrics": {
+            "epoch": record.epoch,
+            "test_accuracy": record.test_accuracy,
+            "val_accuracy": record.val_accuracy,
+            "density_mask": record.density_mask,
+            "ratio": record.ratio,
+        },
     }
-    write_container(path, run.model.state_dict(), meta)
+    state = run.model.state_dict()
+    write_container(path, state, meta | {"order": list(state)})
 
 
 def load_weights(path: Path) -> Checkpoint:
     """Return the weights by their names in the model's ``state_dict``, and what they are of.
 
+    They come in the model's order, which safetensors does not keep.
+
     Raises:
         CheckpointError: the file is missing or damaged.
     """
-    return read_container(path)
+    tensors, meta = read_container(path)
+    return {name: tensors[name] for name in meta.get("order", sorted(tensors))}, meta
 
 
 def weights_as_encoded(path: Path) -> dict[str, Encoded]:
@@ -149,7 +164,11 @@ def weights_as_encoded(path: Path) -> dict[str, Encoded]:
     Raises:
         CheckpointError: the file is missing or damaged.
     """
-    tensors, meta = read_container(path)
+    return encoded_of(*read_container(path))
+
+
+def encoded_of(tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> dict[str, Encoded]:
+    """Return the compressed weights among those of :func:`load_weights` as their codes."""
     return {
         name: encode(tensors[name].float().numpy(), **grid) for name, grid in meta["layers"].items()
     }

@@ -29,6 +29,7 @@ from espalier.train.outcome import (
     stopped_by,
     with_baseline,
 )
+from espalier.train.packing import packed_run
 from espalier.train.progress import Progress, Silent
 from espalier.train.run import Run
 from espalier.train.signals import StopRequest, stop_on_signals
@@ -102,6 +103,7 @@ def train(
                 device=str(target),
                 threads=threads,
                 environment=environment(target),
+                size_bytes=len(packed_run(directory.best)),
             )
             write_atomically(directory.result, pretty(result.to_json()))
     progress.end(result)

@@ -96,6 +96,7 @@ def make_result(
     device: str,
     threads: int,
     environment: Mapping[str, str],
+    size_bytes: int | None = None,
 ) -> RunResult:
     """Return the result of a run that has ended after these epochs."""
     result = RunResult(
@@ -116,6 +117,7 @@ def make_result(
         threads=threads,
         wall_s=epochs[-1].times["wall_s"],
         environment=environment,
+        size_bytes=size_bytes,
     )
     return result if baseline is None else with_baseline(result, baseline)
 

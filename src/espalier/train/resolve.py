@@ -14,7 +14,7 @@ from espalier.models import build_model, find_model
 from espalier.records import RunSpec
 from espalier.train.environment import AUTO, resolve_precision
 
-__all__ = ["build_network", "resolve_spec"]
+__all__ = ["build_network", "network_options", "resolve_spec"]
 
 FROM_DATA = ("classes", "channels", "length")
 """Options of a network that the data set decides; in the spec only where somebody gives them."""
@@ -62,13 +62,18 @@ def build_network(spec: RunSpec, dataset: Dataset) -> torch.nn.Module:
     Raises:
         ConfigError: no such network or option, or it can't take the data set's samples.
     """
+    model = build_model(spec.model, **network_options(spec, dataset))
+    _try(model, spec, dataset)
+    return model
+
+
+def network_options(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
+    """Return all options of the spec's network: those that the data set decides, and its own."""
     shape = dataset.input_shape
     from_data = {"classes": len(dataset.classes), "channels": shape[0], "length": shape[-1]}
     takes = inspect.signature(find_model(spec.model)).parameters
     fitting = {name: value for name, value in from_data.items() if name in takes}
-    model = build_model(spec.model, **(fitting | dict(spec.model_options)))
-    _try(model, spec, dataset)
-    return model
+    return fitting | dict(spec.model_options)
 
 
 def _try(model: torch.nn.Module, spec: RunSpec, dataset: Dataset) -> None:

@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from espalier.train.compression import compress_by, densities, gamma_at, report_
 from espalier.train.evaluate import Tally, autocast, evaluate
 from espalier.train.optimizers import make_optimizer
 from espalier.train.progress import Moment
-from espalier.train.resolve import build_network
+from espalier.train.resolve import build_network, network_options
 
 __all__ = ["Run"]
 
@@ -45,6 +45,8 @@ class Run:
     validation: Batches
     test: Batches
     data_source: str
+    description: Mapping[str, Any]
+    """Network, input and classes as a file's metadata have them; JSON values."""
     samples: int
     """Training samples of an epoch."""
     epochs: list[EpochRecord] = field(default_factory=list)
@@ -96,6 +98,7 @@ class Run:
             validation=validation,
             test=test,
             data_source=dataset.source,
+            description=_description(spec, dataset),
             samples=len(dataset.train),
         )
 
@@ -202,6 +205,20 @@ class Run:
             loss=self.tally.mean_loss,
             accuracy=self.tally.accuracy,
         )
+
+
+def _description(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
+    return {
+        "network": {"name": spec.model, "options": network_options(spec, dataset)},
+        "input": {
+            "shape": list(dataset.input_shape),
+            "type": "uint8" if dataset.has_images else "float32",
+            "scale": 255 if dataset.has_images else 1,
+            "mean": list(dataset.mean),
+            "std": list(dataset.std),
+        },
+        "classes": list(dataset.classes),
+    }
 
 
 class _LossGuard:

@@ -32,7 +32,7 @@ def same(model, twin):
 
 
 class Plain(torch.optim.Optimizer):
-    """Subtracts the gradient; evaluates its closure without asking for gradients itself."""
+    """Subtracts the gradient; evaluates its closure as often as it is told."""
 
     def __init__(self, params, times=1):
         super().__init__(params, {"lr": 0.1})

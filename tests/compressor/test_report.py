@@ -66,7 +66,7 @@ def test_totals_are_sums_over_the_compressed_parameters(small):
     """And over all of them, where so named; mixed bits weigh in by parameter."""
     rules = [
         Rule(name="fc1.weight", operator=OP),
-        Rule(name="fc2.*", operator=UniformQuantizer(bits=8)),
+        Rule(name="fc2.*", operator=UniformQuantizer(bits=2)),
         Rule(name="conv.weight", operator=StdThreshold(gamma=0.5)),
         Rule(name="*.bias", operator=None),
     ]
@@ -76,9 +76,10 @@ def test_totals_are_sums_over_the_compressed_parameters(small):
     rows = {row.name: row for row in report.layers}
     kept = {n: rows[n].kept for n in ("fc1.weight", "fc2.weight", "fc2.bias", "conv.weight")}
     size = 768 + 60 + 5 + 72
+    assert rows["fc2.weight"].nonzero < rows["fc2.weight"].kept == 60  # rounded to zero: kept
     assert report.density_mask == sum(kept.values()) / size
     assert report.density_nonzero == sum(rows[n].nonzero for n in kept) / size
-    bits = kept["fc1.weight"] * 4 + (60 + 5) * 8 + kept["conv.weight"] * 32
+    bits = kept["fc1.weight"] * 4 + (60 + 5) * 2 + kept["conv.weight"] * 32
     assert report.ratio == pytest.approx(bits / 32 / size, rel=1e-12)
     dense = 12 + 4 + 4 + 4  # biases of fc1 and conv, the normalization
     assert report.ratio_all == pytest.approx((bits / 32 + dense) / (size + dense), rel=1e-12)

@@ -43,7 +43,6 @@ class Closure:
         self._evaluations = 0
 
     @outside_graphs
-    @torch.enable_grad()
     def __call__(self) -> Any:
         """Evaluate the closure and return what it returns.
 

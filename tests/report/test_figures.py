@@ -8,6 +8,7 @@ from espalier.records import read_study
 from espalier.report import Part, make_book
 from espalier.report.charts import HeatMap, LineChart, Scatter
 from espalier.report.operations import dense_macs
+from espalier.report.runs import RULES
 
 from .builder import LAYERS, epoch, figures, finish, plan, published_study, result, spec
 
@@ -130,6 +131,27 @@ def test_what_to_ship(tmp_path: Path) -> None:
     assert under is not None
     assert (under.gamma, under.bits) == (0.5, 4)
     assert rows["under", 50] is None
+
+
+def test_honest_rules_never_choose_by_the_test_images(tmp_path: Path) -> None:
+    """Of two runs the one that validates better is shipped, though the other tests better."""
+    runs = {8: (84.0, 81.0), 4: (82.0, 83.0)}  # test, validation
+    specs = {bits: spec(gamma=0.5, bits=bits, lr=0.01) for bits in runs}
+    dense = spec(gamma=0.0, bits=32, lr=0.01)
+    plan(tmp_path, [dense, *specs.values()], "gamma", "bits")
+    finish(tmp_path, result(dense, figures(85.0, 1.0, 32, val=84.0)))
+    for bits, (test, val) in runs.items():
+        finish(tmp_path, result(specs[bits], figures(test, 0.1, bits, val=val)))
+    chosen = {}
+    for rule in RULES:
+        (found,) = make_book(read_study(tmp_path), rule).parts
+        under = {row.bound: row.run for row in found.ship if row.question == "under"}[1000]
+        best = next(row.cell for row in found.highlights if row.key == "compressed")
+        assert under is not None
+        assert best is not None
+        chosen[rule] = (under.bits, best.bits)
+
+    assert chosen == {"paper": (8, 8), "validation": (4, 4), "last": (4, 4)}
 
 
 def test_layers_and_learning_rates(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from espalier.report.cells import CellRow, baseline_cell, score
+from espalier.report.cells import CellRow, baseline_cell, judged_score
 from espalier.report.charts import (
     Dot,
     HeatMap,
@@ -69,10 +69,10 @@ def front(runs: Sequence[RunRow], kind: str) -> tuple[RunRow, ...]:
     best, kept = float("-inf"), []
     for run in sorted(
         (run for run in runs if run.done and run_size(run, kind) is not None),
-        key=lambda run: (run_size(run, kind) or 0.0, -(run.test_accuracy or 0.0)),
+        key=lambda run: (run_size(run, kind) or 0.0, -(run.judge or 0.0)),
     ):
-        if run.test_accuracy is not None and run.test_accuracy > best:
-            best = run.test_accuracy
+        if run.judge is not None and run.judge > best:
+            best = run.judge
             kept.append(run)
     return tuple(kept)
 
@@ -104,16 +104,17 @@ def ship_rows(runs: Sequence[RunRow], cells: Sequence[CellRow]) -> tuple[ShipRow
     """Answer which run to ship, for each tolerance and each budget."""
     kind, baseline = size_kind(runs), baseline_cell(cells)
     dense = baseline.test_accuracy if baseline is not None else None
+    judge = baseline.judge if baseline is not None else None
     sized = [run for run in runs if run.done and run_size(run, kind)]
     rows = []
     for points in TOLERANCES if dense is not None else ():
-        floor = (dense or 0.0) - points
-        able = [run for run in sized if (run.test_accuracy or 0.0) >= floor]
+        floor = (judge or 0.0) - points
+        able = [run for run in sized if (run.judge or 0.0) >= floor]
         smallest = min(able, key=lambda run: run_size(run, kind) or 0.0, default=None)
         rows.append(_answer("within", points, smallest, kind, dense))
     for budget in BUDGETS_KB:
         able = [run for run in sized if (run_size(run, kind) or 0.0) <= 1000 * budget]
-        best = max(able, key=lambda run: run.test_accuracy or 0.0, default=None)
+        best = max(able, key=lambda run: run.judge or 0.0, default=None)
         rows.append(_answer("under", budget, best, kind, dense))
     return tuple(rows)
 
@@ -133,7 +134,7 @@ def layer_map(runs: Sequence[RunRow], cells: Sequence[CellRow]) -> HeatMap:
     baseline = baseline_cell(cells)
     by_id = {run.run_id: run for run in runs}
     scored = [c for c in cells if c.gamma > 0 and c.run_ids]
-    best = max(scored, key=lambda c: score(c, baseline, SHOWN_RHO) or 0.0, default=None)
+    best = max(scored, key=lambda c: judged_score(c, baseline, SHOWN_RHO), default=None)
     bits = best.bits if best is not None else None
     shown = [(c, by_id[c.run_ids[0]]) for c in cells if c.bits == bits and c.run_ids]
     shown = [(cell, run) for cell, run in shown if run.layers]

@@ -35,6 +35,8 @@ class CellRow:
     test_spread: float | None = None
     val_accuracy: float | None = None
     train_accuracy: float | None = None
+    judge: float | None = None
+    """The accuracy that chooses between cells, as of a run."""
     density: float | None = None
     density_spread: float | None = None
     density_nonzero: float | None = None
@@ -74,6 +76,7 @@ def published_cells() -> tuple[CellRow, ...]:
             planned=1,
             finished=1,
             test_accuracy=row.test_accuracy,
+            judge=row.test_accuracy,
             density=row.density,
             ratio=ratio(row.density, row.bits),
         )
@@ -99,6 +102,13 @@ def score(cell: CellRow, baseline: CellRow | None, rho: int) -> float | None:
     if cell.test_accuracy is None or not cell.ratio:
         return None
     return efficiency(cell.test_accuracy, baseline.test_accuracy, cell.ratio, rho)
+
+
+def judged_score(cell: CellRow, baseline: CellRow | None, rho: int) -> float:
+    """Return PE by the accuracy that chooses between cells; 0 where there is no score."""
+    if baseline is None or not baseline.judge or cell.judge is None or not cell.ratio:
+        return 0.0
+    return efficiency(cell.judge, baseline.judge, cell.ratio, rho)
 
 
 def _at(runs: Sequence[RunRow], gamma: float, bits: int) -> list[RunRow]:
@@ -139,6 +149,7 @@ def _joined(counted: CellRow, runs: Sequence[RunRow]) -> CellRow:
         test_spread=_spread(runs, "test_accuracy"),
         val_accuracy=_mean(runs, "val_accuracy"),
         train_accuracy=_mean(runs, "train_accuracy"),
+        judge=_mean(runs, "judge"),
         density=_mean(runs, "density"),
         density_spread=_spread(runs, "density"),
         density_nonzero=_mean(runs, "density_nonzero"),

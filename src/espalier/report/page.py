@@ -152,7 +152,11 @@ def _lead(part: Part, words: Mapping[str, str]) -> str:
 def _chooser(part: Part, words: Mapping[str, str], kind: str) -> str:
     """Return the two fields that ask for a floor and a budget; the page's script answers."""
     sized = [(run, run_size(run, kind)) for run in part.variant.runs if run.done]
-    rows = [[run.test_accuracy, size / 1000, place(run), run.run_id] for run, size in sized if size]
+    rows = [
+        [run.test_accuracy, size / 1000, place(run), run.run_id, run.judge]
+        for run, size in sized
+        if size
+    ]
     if not rows:
         return ""
     labels = json.dumps({"none": words["ship.none"], "ship": words["ship.chosen"]})

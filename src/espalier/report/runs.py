@@ -37,6 +37,9 @@ class RunRow:
     test_accuracy: float | None = None
     val_accuracy: float | None = None
     train_accuracy: float | None = None
+    judge: float | None = None
+    """The accuracy that chooses between runs: of the test images by the paper's rule, of the
+    validation images by the others."""
     density: float | None = None
     """Share of weights that the mask keeps, over the compressed parameters: the paper's density."""
     density_nonzero: float | None = None
@@ -117,7 +120,7 @@ def _row(cell: CellRecords, rule: Rule, directory: str) -> RunRow:
         row["reason"] = cell.failure.reason.replace(f"{directory}{os.sep}", "")
     if result is None:
         return RunRow(**row)  # type: ignore[arg-type]  # names and types are those above
-    return RunRow(**row, **_numbers(cell, result, chosen(result, rule)))  # type: ignore[arg-type]
+    return RunRow(**row, **_numbers(cell, result, rule))  # type: ignore[arg-type]
 
 
 def chosen(result: RunResult, rule: Rule) -> Figures:
@@ -125,13 +128,15 @@ def chosen(result: RunResult, rule: Rule) -> Figures:
     return {"paper": result.best, "validation": result.by_validation, "last": result.last}[rule]
 
 
-def _numbers(cell: CellRecords, result: RunResult, figures: Figures) -> dict[str, object]:
+def _numbers(cell: CellRecords, result: RunResult, rule: Rule) -> dict[str, object]:
+    figures = chosen(result, rule)
     known = len(cell.epochs) >= figures.epoch
     return {
         "epoch": figures.epoch,
         "test_accuracy": figures.test_accuracy,
         "val_accuracy": figures.val_accuracy,
         "train_accuracy": figures.train_accuracy,
+        "judge": figures.test_accuracy if rule == "paper" else figures.val_accuracy,
         "density": figures.density_mask,
         "density_nonzero": figures.density_nonzero,
         "ratio": figures.ratio,

@@ -8,6 +8,7 @@ from espalier.report.cells import (
     CellRow,
     baseline_cell,
     find_cell,
+    judged_score,
     published_cells,
     score,
 )
@@ -178,11 +179,11 @@ def _best(cells: Sequence[CellRow]) -> dict[str, CellRow | None]:
     sparsest = min(done, key=lambda cell: cell.density or 0.0, default=None)
     return {
         "dense": baseline,
-        "compressed": max(pruned, key=lambda cell: cell.test_accuracy or 0.0, default=None),
+        "compressed": max(pruned, key=lambda cell: cell.judge or 0.0, default=None),
         "sparsity": sparsest,
         "density": sparsest,
         "efficiency": max(
-            scored, key=lambda cell: score(cell, baseline, SHOWN_RHO) or 0.0, default=None
+            scored, key=lambda cell: judged_score(cell, baseline, SHOWN_RHO), default=None
         ),
     }
 

@@ -140,8 +140,8 @@
     const choose = () => {
       const floor = form.elements.floor.value, budget = form.elements.budget.value;
       if (!floor && !budget) { answer.textContent = ""; return; }
-      const able = runs.filter((run) => (!floor || run[0] >= Number(floor)) && (!budget || run[1] <= Number(budget)));
-      able.sort(floor ? (a, b) => a[1] - b[1] || b[0] - a[0] : (a, b) => b[0] - a[0] || a[1] - b[1]);
+      const able = runs.filter((run) => (!floor || run[4] >= Number(floor)) && (!budget || run[1] <= Number(budget)));
+      able.sort(floor ? (a, b) => a[1] - b[1] || b[4] - a[4] : (a, b) => b[4] - a[4] || a[1] - b[1]);
       const best = able[0];
       answer.textContent = best ? `${words.ship}: ${best[2]} — ${best[0].toFixed(2)} %, ${best[1].toFixed(1)} kB` : words.none;
       pinned = best ? [best[3]] : [];

@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -184,16 +187,24 @@ def test_a_place_that_cannot_be_written_is_a_failure(espalier: Command, tmp_path
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("number", [None, signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_demo_says_so(
-    espalier: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    espalier: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals | None,
 ) -> None:
-    """Ctrl-C while signals are generated, or while a run trains."""
+    """Ctrl-C while signals are generated, or either signal while a run trains."""
+    step = Run._step
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+    def stop(run: Run, *batch: Any) -> None:
+        if number is None:
+            raise KeyboardInterrupt
+        step(run, *batch)
+        os.kill(os.getpid(), number)
 
     monkeypatch.setattr(Run, "_step", stop)
-    found = espalier("demo", "--out", tmp_path / "demo", "--threads", "1")
+    found = espalier("demo", "--out", tmp_path / "demo")
 
     assert found.code == 1
-    assert "the demo was stopped" in found.err
+    assert found.err == "espalier: the demo was stopped; nothing of it was kept.\n"

@@ -83,7 +83,7 @@ def run_grid(
     show: Show,
     *,
     cells: Sequence[tuple[float, int]],
-    threads: int | None = None,
+    threads: int = 1,
     seed: int = 0,
 ) -> list[GridRow]:
     """Train every cell, the dense one first; the runs' directories are temporary.

@@ -17,12 +17,12 @@ from espalier.errors import (
     StoppedError,
     StorageError,
 )
+from espalier.files import exclusive
 from espalier.records import RunFailure, RunSpec, claim, read_epochs
 from espalier.study import worker
 from espalier.study.job import Ending, Job
 from espalier.study.worker import run_job
 from espalier.train import RunDirectory, resolve_spec, train
-from espalier.train.files import exclusive
 
 SETTINGS = {
     "data": "modulation",

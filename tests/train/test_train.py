@@ -21,10 +21,10 @@ from espalier.errors import (
     StoppedError,
     StorageError,
 )
+from espalier.files import exclusive
 from espalier.metrics import ratio
 from espalier.records import EpochRecord, RunResult, RunSpec, read_epochs, read_json
 from espalier.train import Baseline, Moment, RunDirectory, load_weights, weights_as_encoded
-from espalier.train import files as train_files
 from espalier.train.run import Run
 
 from .tiny import run_tiny, tiny_spec
@@ -491,7 +491,7 @@ def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
     """Two processes never write the same run."""
     (tmp_path / "run").mkdir()
     with (
-        train_files.exclusive(tmp_path / "run"),
+        exclusive(tmp_path / "run"),
         pytest.raises(ConfigError, match="another process is training in"),
     ):
         run_tiny(tiny_spec(), tmp_path / "run")

@@ -35,7 +35,7 @@ def _run(out: Path, threads: int, seed: int) -> None:
 
     from espalier.cli import grid
     from espalier.cli.picture import save_picture
-    from espalier.train.files import make_directory
+    from espalier.files import make_directory
     from espalier.train.memory import keep_freed_memory
 
     make_directory(out)  # before two minutes of training, not after

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espalier.cli.grid import GridRow
-from espalier.train.files import make_directory, write_atomically
+from espalier.files import make_directory, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espalier.errors import BusyError, ConfigError, StorageError
+from espalier.files import make_directory
 from espalier.records.claim import take_claim
 from espalier.study.job import HELD, Ending, Job, ending_of
-from espalier.train.files import make_directory
 
 __all__ = ["LocalEngine", "Share", "available_cores", "share_machine"]
 

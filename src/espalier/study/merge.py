@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espalier.errors import ConfigError, RecordError
+from espalier.files import make_directory, write_atomically
 from espalier.records import CellRecords, cell_directory, claim, read_cell, read_plan
 from espalier.records.epoch import EpochRecord
 from espalier.records.study import METRICS, RESULT, SPEC
 from espalier.study.planning import write_plan
-from espalier.train.files import make_directory, write_atomically
 
 __all__ = ["Merged", "merge_studies"]
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from espalier.errors import ConfigError, nearest
+from espalier.files import make_directory, write_atomically
 from espalier.models import MODELS, build_model
 from espalier.records import RunSpec, StudyPlan, claim, describe, run_id
 from espalier.records.plan import MODEL_OPTION
@@ -16,7 +17,6 @@ from espalier.records.study import PLAN, read_plan
 from espalier.study.definition import Definition, Source, parse_definition, read_definition
 from espalier.study.where import matching
 from espalier.train import resolve_spec
-from espalier.train.files import make_directory, write_atomically
 from espalier.train.outcome import pretty
 
 __all__ = ["builtin_names", "find_definition", "make_plan", "open_study", "write_plan"]

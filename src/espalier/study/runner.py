@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from espalier.errors import StorageError
+from espalier.files import make_directory, write_atomically
 from espalier.records import (
     CellRecords,
     RunFailure,
@@ -18,7 +19,6 @@ from espalier.records import (
 from espalier.records.epoch import count_epochs
 from espalier.records.study import FAILURE, METRICS
 from espalier.study.job import Ending, Engine, Job
-from espalier.train.files import make_directory, write_atomically
 from espalier.train.outcome import pretty
 
 __all__ = ["Observer", "Setup", "StudyOutcome", "run_cells"]

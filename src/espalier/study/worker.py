@@ -14,11 +14,11 @@ import traceback
 import torch
 
 from espalier.errors import BusyError, EspalierError
+from espalier.files import make_directory
 from espalier.records.claim import claim
 from espalier.records.study import FAILURE
 from espalier.study.job import HELD, Ending, Job, ending_of
 from espalier.train import RunDirectory, train
-from espalier.train.files import make_directory
 from espalier.train.memory import keep_freed_memory
 
 __all__ = ["main", "run_job"]

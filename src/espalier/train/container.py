@@ -17,7 +17,7 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from espalier.errors import CheckpointError
-from espalier.train.files import write_atomically
+from espalier.files import write_atomically
 
 __all__ = ["read_container", "write_container"]
 

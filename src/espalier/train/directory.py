@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from espalier.errors import ConfigError
+from espalier.files import write_atomically
 from espalier.records import RunResult, RunSpec, read_json
-from espalier.train.files import write_atomically
 from espalier.train.outcome import RESULT, pretty
 
 __all__ = ["RunDirectory"]

@@ -8,6 +8,7 @@ import torch
 
 from espalier.data import Dataset, limit, load_dataset
 from espalier.errors import BusyError, ConfigError, NonFiniteError, StoppedError
+from espalier.files import append_line, exclusive, make_directory, write_atomically
 from espalier.records import RunResult, RunSpec, read_epochs
 from espalier.train.checkpoint import (
     Checkpoint,
@@ -19,7 +20,6 @@ from espalier.train.checkpoint import (
 )
 from espalier.train.directory import RunDirectory
 from espalier.train.environment import environment, reproducible, resolve_device
-from espalier.train.files import append_line, exclusive, make_directory, write_atomically
 from espalier.train.outcome import (
     Baseline,
     best_by_test,

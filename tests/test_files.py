@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from espalier.errors import ConfigError, StorageError
-from espalier.train.files import append_line, exclusive, make_directory, write_atomically
+from espalier.files import append_line, exclusive, make_directory, write_atomically
 
 
 def no_space(*_args: object, **_options: object) -> None:

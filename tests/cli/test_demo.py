@@ -60,7 +60,7 @@ def test_rows_follow_from_their_runs() -> None:
     dense, light, strong = rows
 
     assert dense.is_dense
-    assert dense.size_bytes == 4 * dense.result.parameters
+    assert dense.size_bytes > 3.5 * dense.result.parameters  # float32 hardly packs
     assert dense.efficiency is None
     for row in (light, strong):
         assert row.ratio == ratio(row.density, row.bits)
@@ -102,7 +102,7 @@ def rows() -> list[GridRow]:
     """Rows of any numbers, with a real result behind them."""
     from espalier.records import Figures, RunResult
 
-    def row(gamma: float, bits: int, accuracy: float, size_bytes: float) -> GridRow:
+    def row(gamma: float, bits: int, accuracy: float, size_bytes: int) -> GridRow:
         figures = Figures(
             epoch=1,
             test_accuracy=accuracy,

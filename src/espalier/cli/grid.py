@@ -15,7 +15,6 @@ from rich.table import Table
 from espalier.cli.display import warnings_to
 from espalier.cli.summary import duration, percent
 from espalier.encoded import DENSE_BITS
-from espalier.metrics import entropy_bytes
 from espalier.records import EpochRecord, RunResult, RunSpec
 from espalier.train import (
     Baseline,
@@ -25,7 +24,6 @@ from espalier.train import (
     resolve_device,
     resolve_spec,
     train,
-    weights_as_encoded,
 )
 
 __all__ = ["CELLS", "GridRow", "Show", "grid_on_stderr", "grid_table", "run_grid"]
@@ -41,7 +39,6 @@ DENSE = (0.0, DENSE_BITS)
 CELLS = (DENSE, *((gamma, bits) for gamma in (0.25, 0.75) for bits in (8, 4, 3)))
 """Gamma and bits of each run; the dense one first, since all others compare with it."""
 RHO = "2"
-BYTES_PER_WEIGHT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +55,8 @@ class GridRow:
     """RC, eq. 6."""
     efficiency: float | None
     """PE, eq. 5, rho 2, against the grid's dense run; None of that run itself."""
-    size_bytes: float
-    """Entropy of mask and codes, 4 bytes for each weight that stays dense."""
+    size_bytes: int
+    """Of the network's packed file, as `espalier pack` writes it."""
     result: RunResult
     """Everything else."""
 
@@ -108,7 +105,7 @@ def run_grid(
             result = train(
                 spec, run.path, device="cpu", threads=threads, baseline=baseline, progress=progress
             )
-            row = _row(result, run)
+            row = _row(result)
             if row.is_dense:
                 baseline = Baseline(
                     best=row.accuracy,
@@ -120,10 +117,7 @@ def run_grid(
     return rows
 
 
-def _row(result: RunResult, run: RunDirectory) -> GridRow:
-    encoded = weights_as_encoded(run.best).values()
-    coded = sum(codes.size for codes in encoded)
-    dense_bytes = BYTES_PER_WEIGHT * (result.parameters - coded)
+def _row(result: RunResult) -> GridRow:
     best = result.best
     return GridRow(
         gamma=result.gamma,
@@ -132,7 +126,7 @@ def _row(result: RunResult, run: RunDirectory) -> GridRow:
         density=best.density_mask,
         ratio=best.ratio,
         efficiency=best.efficiency[RHO] if best.efficiency else None,
-        size_bytes=sum(entropy_bytes(codes) for codes in encoded) + dense_bytes,
+        size_bytes=result.size_bytes or 0,
         result=result,
     )
 
@@ -147,7 +141,7 @@ def grid_table(rows: Sequence[GridRow]) -> Table:
 
 def _table() -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for head in ("", "gamma", "bits", "accuracy", "density", "RC", f"PE (rho {RHO})", "size"):
+    for head in ("", "gamma", "bits", "accuracy", "density", "RC", f"PE (rho {RHO})", "file"):
         table.add_column(head, justify="left" if not head else "right")
     return table
 

@@ -88,7 +88,7 @@ def draw(rows: Sequence[GridRow], figure: "Figure") -> None:
     axes.grid(color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.set_xlabel("size of the weights: entropy of mask and codes, dense parts at 4 bytes")
+    axes.set_xlabel("size of the network's file, as `espalier pack` writes it")
     axes.set_title("Test accuracy against size", loc="left", fontsize=12, weight="bold")
     result = rows[0].result
     figure.supxlabel(

@@ -46,8 +46,9 @@ def available_cores() -> int:
 def share_machine(jobs: str, threads: int | None, *, device: str, cores: int) -> Share:
     """Divide a machine's cores among runs.
 
-    ``auto`` runs one job a core with one thread each on the CPU: networks of this size gain little
-    from a second thread, and two runs at once nearly double what gets done. On a GPU it runs one.
+    ``auto`` runs one job a core with one thread each on the CPU, since runs side by side wait for
+    nothing while threads of one run wait for each other; on a GPU it runs one. Neither choice has
+    been measured yet.
 
     Args:
         jobs: a number, or ``auto``.

@@ -1,6 +1,7 @@
 """Compression in a user's own training loop: which parameters, which operator, hooks, reports."""
 
-from espalier.compressor.compressor import Compressor, attach
+from espalier.compressor.attaching import attach
+from espalier.compressor.compressor import Compressor
 from espalier.compressor.group import Update
 from espalier.compressor.options import Cadence
 from espalier.compressor.preview import LayerPreview, Preview, preview

@@ -1,0 +1,1 @@
+"""From a compressed network to what runs it: one graph, then C99 or ONNX."""

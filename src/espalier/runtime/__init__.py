@@ -1,0 +1,1 @@
+"""Compile the generated C and run it: numpy arrays in, numpy arrays out."""

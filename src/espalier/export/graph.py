@@ -39,7 +39,7 @@ Margins = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Convolution:
-    """``y = scale * (w * x) + shift``, one scale and shift a filter; batch normalization is in them.
+    """``y = scale * (w * x) + shift``, one scale and shift a filter, normalization included.
 
     The weights stay on their grid: a normalization that follows goes to ``scale`` and ``shift``.
     """

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pytest
@@ -544,3 +545,48 @@ def test_core_is_none_where_it_is_not_built(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("ESPALIER_NO_CORE", raising=False)
     monkeypatch.setitem(sys.modules, "espalier._core", None)
     assert core_module._load() is None
+
+
+def pictures(**changed: object) -> dict[str, object]:
+    """Arguments that take two of three 2x2 images of one channel, with some of them changed."""
+    return {
+        "set": np.arange(12, dtype=np.uint8),
+        "out": np.empty(8, np.float32),
+        "sizes": (2, 2, 1),
+        "chosen": np.array([2, 0]),
+        "down": np.array([0, 1]),
+        "right": np.array([0, 0]),
+        "flip": np.array([True, False]),
+        "scale": np.ones(2, np.float32),
+        "shift": np.array([0.5, 0.25], np.float32),
+    } | changed
+
+
+def test_take_pictures_moves_mirrors_and_normalizes() -> None:
+    """The third image mirrored; the first one shifted down by a row, reflected there."""
+    arguments = pictures()
+    core.take_pictures(**arguments)
+    expected = [9.5, 8.25, 11.5, 10.25, 2.5, 3.25, 0.5, 1.25]
+    assert cast(Floats, arguments["out"]).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"chosen": np.array([3, 0])}, IndexError, r"chosen\[0\] is image 3 of 3"),
+        ({"chosen": np.array([0, -1])}, IndexError, r"chosen\[1\] is image -1 of 3"),
+        ({"down": np.array([0, 2])}, ValueError, r"image 1 is shifted by \(2, 0\) of \(2, 2\)"),
+        ({"right": np.array([-2, 0])}, ValueError, r"image 0 is shifted by \(0, -2\)"),
+        ({"out": np.empty(7, np.float32)}, ValueError, "buffers don't fit 2 images of 2 x 2 x 1"),
+        ({"scale": np.ones(3, np.float32)}, ValueError, "buffers don't fit"),
+        ({"sizes": (0, 2, 1)}, ValueError, r"sizes must lie in \[1, 65536\], found \(0, 2, 1\)"),
+        ({"sizes": (2**62, 2**62, 4)}, ValueError, "sizes must lie in"),
+        ({"down": np.array([0, -(2**63)])}, ValueError, "image 1 is shifted"),
+    ],
+)
+def test_take_pictures_refuses(
+    changed: dict[str, object], error: type[Exception], message: str
+) -> None:
+    """Nothing outside the set or the output is ever touched."""
+    with pytest.raises(error, match=message):
+        core.take_pictures(**pictures(**changed))

@@ -7,6 +7,7 @@
 
 #include "_coder.h"
 #include "_coder_calls.h"
+#include "_core_pictures.h"
 #include "_core_rows.h"
 
 #include <string.h>
@@ -310,6 +311,7 @@ static PyMethodDef methods[] = {
     NAMED(write),
     NAMED(copy),
     NAMED(largest),
+    NAMED(take_pictures),
     {"coder_write", core_coder_write, METH_VARARGS, coder_write_doc},
     {"coder_read", core_coder_read, METH_VARARGS, coder_read_doc},
     {"variants", core_variants, METH_NOARGS, variants_doc},
@@ -333,7 +335,7 @@ static PyModuleDef_Slot slots[] = {
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "espalier._core",
-    .m_doc = "Passes over sets of float32 tensors, in place and by address.",
+    .m_doc = "Passes over sets of float32 tensors, images out of a data set, the file's coder.",
     .m_size = 0,
     .m_methods = methods,
     .m_slots = slots,

@@ -1,5 +1,6 @@
 """Batches: order, completeness, resuming, normalization, augmentation."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from espalier.core import core
 from espalier.data import Augment, Batches, Dataset, Split
 from espalier.errors import ConfigError
 
@@ -264,3 +266,32 @@ def test_bad_epoch_and_start() -> None:
     for start in (-1, 4):
         with pytest.raises(ConfigError, match=f"start is batch {start}; give 0 to 3"):
             batches.epoch(0, start=start)
+
+
+@pytest.mark.skipif(core is None, reason="the compiled core is not built")
+@given(
+    seed=st.integers(0, 1000),
+    channels=st.integers(1, 4),
+    height=st.integers(2, 9),
+    width=st.integers(2, 9),
+    data=st.data(),
+)
+def test_core_and_torch_give_the_same_bits(
+    seed: int, channels: int, height: int, width: int, data: st.DataObject
+) -> None:
+    """One pass of the compiled core gives what gather, mirror and normalization give one by one."""
+    crop = data.draw(st.integers(0, min(height, width) - 1))
+    rng = np.random.default_rng(seed)
+    pixels = torch.from_numpy(rng.integers(0, 256, (12, channels, height, width), dtype=np.uint8))
+    split = Split(pixels, torch.arange(12))
+    spread = tuple(rng.uniform(0.1, 1, channels))
+    dataset = dataclasses.replace(images(1), train=split, mean=spread, std=spread)
+    batches = Batches(split, dataset, batch_size=5, seed=seed, augment=Augment(crop=crop, cutout=1))
+    compiled = list(batches.epoch(3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("espalier.data.batches.core", None)
+        plain = list(batches.epoch(3))
+    for (inputs, labels), (same_inputs, same_labels) in zip(compiled, plain, strict=True):
+        assert torch.equal(inputs.view(torch.int32), same_inputs.view(torch.int32))
+        assert torch.equal(labels, same_labels)
+        assert inputs.stride() == same_inputs.stride()

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from espalier.core import core
 from espalier.data.augment import Augment, Draws
 from espalier.data.dataset import Dataset, Split
 from espalier.errors import ConfigError
@@ -115,22 +116,41 @@ class Batches:
                 inputs = self._augmented(chosen, self._augment, self._rng(_AUGMENT, epoch, index))
             if inputs.ndim == 4:
                 inputs = inputs.permute(0, 3, 1, 2)
-            yield inputs, self._labels.index_select(0, self._moved(chosen))
+            yield inputs.to(self._dtype), self._labels.index_select(0, self._moved(chosen))
 
     def _augmented(self, chosen: Tensor, augment: Augment, rng: np.random.Generator) -> Tensor:
         height, width, channels = self._inputs.shape[1:]
         draws = Draws.draw(augment, len(chosen), height, width, rng)
-        pixels = self._moved(draws.pixels(chosen, height, width))
-        images = self._inputs.view(-1, channels).index_select(0, pixels)
-        inputs = self._normalized(images.view(-1, height, width, channels))
+        if core is not None and self._device.type == "cpu":
+            inputs = self._taken(chosen, draws)
+        else:
+            pixels = self._moved(draws.pixels(chosen, height, width))
+            images = self._inputs.view(-1, channels).index_select(0, pixels)
+            inputs = self._normalized(images.view(-1, height, width, channels))
         if augment.cutout:
             cut = self._moved(draws.cut(augment.cutout, height, width))
             inputs.masked_fill_(cut[..., None], 0.0)
         return inputs
 
+    def _taken(self, chosen: Tensor, draws: Draws) -> Tensor:
+        """Gather, move, mirror and normalize by the compiled core: the same bits, in one pass."""
+        inputs = torch.empty((len(chosen), *self._inputs.shape[1:]))
+        core.take_pictures(
+            set=self._inputs.numpy(),
+            out=inputs.numpy(),
+            sizes=tuple(self._inputs.shape[1:]),
+            chosen=chosen.numpy(),
+            down=draws.down.numpy(),
+            right=draws.right.numpy(),
+            flip=draws.flip.numpy(),
+            scale=self._scale[0].numpy(),
+            shift=self._shift[0].numpy(),
+        )
+        return inputs
+
     def _normalized(self, inputs: Tensor) -> Tensor:
-        """One multiply-add over bytes or floats, in float32 whatever the dtype asked for."""
-        return torch.addcmul(self._shift, inputs, self._scale).to(self._dtype)
+        """Multiply and add, each rounded in float32: unfused, so that every way gives one result."""
+        return inputs.to(torch.float32).mul_(self._scale).add_(self._shift)
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device, non_blocking=True)

@@ -149,7 +149,7 @@ class Batches:
         return inputs
 
     def _normalized(self, inputs: Tensor) -> Tensor:
-        """Multiply and add, each rounded in float32: unfused, so that every way gives one result."""
+        """Multiply and add, each rounded in float32: unfused, so that all ways give one result."""
         return inputs.to(torch.float32).mul_(self._scale).add_(self._shift)
 
     def _moved(self, tensor: Tensor) -> Tensor:

@@ -9,18 +9,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.errors import ConfigError, RecordError
-from espalier.records import CADENCES, OPTIMIZERS, ROUNDINGS, SCHEDULES, UPDATES, RunSpec, run_id
+from espalier.records import (
+    CADENCES,
+    LR_SCHEDULES,
+    OPTIMIZERS,
+    ROUNDINGS,
+    SCHEDULES,
+    UPDATES,
+    RunSpec,
+    run_id,
+)
 
 POSITIVE = st.floats(1e-6, 1e3)
 
+PRUNING = st.fixed_dictionaries({"gamma": st.floats(0, 10) | st.integers(0, 3)}) | (
+    st.fixed_dictionaries({"gamma": st.just(0.0), "target_density": st.floats(1e-6, 1.0)})
+)
+
 SPECS = st.builds(
-    RunSpec,
+    lambda pruning, **rest: RunSpec(**pruning, **rest),
+    pruning=PRUNING,
     data=st.sampled_from(["cifar10", "modulation"]),
     model=st.text(min_size=1, max_size=8),
     model_options=st.dictionaries(
         st.text(max_size=4), st.integers() | st.booleans() | st.lists(st.integers(), max_size=2)
     ),
-    gamma=st.floats(0, 10) | st.integers(0, 3),
     bits=st.integers(1, 32),
     lr=POSITIVE,
     epochs=st.integers(1, 1000),
@@ -37,6 +50,7 @@ SPECS = st.builds(
     precision=st.sampled_from(["fp32", "bf16"]),
     seed=st.integers(0, 2**63 - 1),
     limit_train=st.none() | st.integers(1, 50_000),
+    lr_schedule=st.sampled_from(LR_SCHEDULES),
 )
 
 
@@ -59,6 +73,12 @@ def test_identity_tells_specs_apart(one: RunSpec, other: RunSpec) -> None:
 def test_identity_is_stable() -> None:
     """The identity of the defaults never changes within a version of the records."""
     assert run_id(RunSpec()) == "50e30e6c444d96c5"
+
+
+def test_later_settings_leave_earlier_records_as_they_were() -> None:
+    """A setting that came later is written where it is in use, and may be missing."""
+    assert not {"target_density", "lr_schedule"} & set(RunSpec().to_json())
+    assert RunSpec(gamma=0, target_density=0.5).to_json()["target_density"] == 0.5
 
 
 @pytest.mark.parametrize(("one", "other"), [(0, 0.0), (0.0, -0.0), (1, 1.0)])
@@ -104,6 +124,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"data": ""}, "data='': expected a name"),
     ({"model": 3}, "model=3: expected a name"),
     ({"augment": 1}, "augment=1: expected true or false"),
+    ({"target_density": 0.0}, r"target_density=0.0: expected a fraction in \(0, 1\]"),
+    ({"target_density": 1.5}, r"target_density=1.5: expected a fraction in \(0, 1\]"),
+    ({"target_density": 0.5, "gamma": 0.1}, "gamma=0.1 and target_density=0.5: both say what to"),
+    ({"lr_schedule": "cosin"}, "Did you mean 'cosine'"),
     ({"model_options": [1]}, r"model_options=\[1\]: expected names with their values"),
     ({"model_options": {"f": len}}, "expected JSON values"),
     ({"model_options": {"f": math.nan}}, "expected JSON values"),

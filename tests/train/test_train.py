@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,7 +28,7 @@ from espalier.records import EpochRecord, RunResult, RunSpec, read_epochs, read_
 from espalier.train import Baseline, Moment, RunDirectory, load_weights, weights_as_encoded
 from espalier.train.run import Run
 
-from .tiny import run_tiny, tiny_spec
+from .tiny import run_tiny, tiny_images_cnn, tiny_spec
 
 STEPS = 6
 """Of an epoch of the tiny data: 44 samples, 8 a batch."""
@@ -72,6 +73,16 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("signals", {"update": "inplace", "rounding": "stochastic", "bits": 8}),
     ("signals", {"cadence": "every_epoch", "schedule": "cubic", "optimizer": "adamw"}),
     ("signals", {"schedule": "linear", "rounding": "floor", "bits": 8}),
+    (
+        "signals",
+        {
+            "gamma": 0,
+            "target_density": 0.3,
+            "schedule": "cubic",
+            "update": "latent",
+            "lr_schedule": "cosine",
+        },
+    ),
 ]
 
 
@@ -191,6 +202,34 @@ def test_a_schedule_ramps_over_half_the_steps(tmp_path: Path) -> None:
     gammas = [r.gamma for r in read_epochs(tmp_path / "run" / "metrics.jsonl")]
 
     assert gammas == pytest.approx([0.4 * 5 / 12, 0.4 * 11 / 12, 0.4, 0.4])
+
+
+def test_a_target_density_is_kept_by_all_layers_together(tmp_path: Path) -> None:
+    """The budget comes down from 1 and is met to a weight."""
+    spec = tiny_spec(gamma=0, target_density=0.25, bits=32, schedule="cubic", epochs=4)
+    run_tiny(spec, tmp_path / "run")
+    densities = [r.density_mask for r in read_epochs(tmp_path / "run" / "metrics.jsonl")]
+    size = sum(p.numel() for p in tiny_images_cnn(classes=3, channels=3).parameters()) - 2 * 6
+
+    assert densities[0] > densities[1] == densities[3] == pytest.approx(0.25, abs=0.5 / size)
+
+
+def test_the_learning_rate_falls_as_a_cosine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step gets its own rate, from lr on, over all planned steps."""
+    rates: list[float] = []
+    step = torch.optim.SGD.step
+
+    def spy(self: torch.optim.SGD, closure: None = None) -> None:
+        rates.append(self.param_groups[0]["lr"])
+        step(self, closure)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    run_tiny(tiny_spec(gamma=0, bits=32, lr=0.1, lr_schedule="cosine"), tmp_path / "run")
+
+    expected = 0.05 * (1 + np.cos(np.pi * np.arange(18) / 18))
+    assert rates == pytest.approx(expected.tolist())
 
 
 def test_training_learns(tmp_path: Path) -> None:

@@ -62,12 +62,20 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
         ),
     ] = None,
     gamma: Annotated[
-        float,
+        float | None,
         typer.Option(
-            help="Prune below gamma times the layer's standard deviation; 0 prunes nothing.",
+            help="Prune below gamma times the layer's standard deviation; 0 prunes nothing; 0.375 "
+            "where neither this nor --target-density is given.",
             rich_help_panel=COMPRESSION,
         ),
-    ] = 0.375,
+    ] = None,
+    target_density: Annotated[
+        float | None,
+        typer.Option(
+            help="Keep this fraction of the weights instead, the largest of all layers together.",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = None,
     bits: Annotated[
         int,
         typer.Option(
@@ -98,13 +106,18 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
         str,
         typer.Option(
             help="Gamma is constant, or grows from 0, linear or cubic, over the first half of the "
-            "planned steps (--epochs).",
+            "planned steps (--epochs); a target density comes down from 1 likewise.",
             rich_help_panel=COMPRESSION,
         ),
     ] = "constant",
-    lr: Annotated[
-        float, typer.Option(help="Learning rate, constant.", rich_help_panel=TRAINING)
-    ] = 0.01,
+    lr: Annotated[float, typer.Option(help="Learning rate.", rich_help_panel=TRAINING)] = 0.01,
+    lr_schedule: Annotated[
+        str,
+        typer.Option(
+            help="The learning rate is constant, or falls to 0 as a cosine over --epochs.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "constant",
     epochs: Annotated[int, typer.Option(help="Most epochs.", rich_help_panel=TRAINING)] = 200,
     patience: Annotated[
         int,
@@ -186,9 +199,9 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
     settings: dict[str, Any] = {
         "data": data,
         "model": model,
-        "gamma": gamma,
         "bits": bits,
         "lr": lr,
+        "lr_schedule": lr_schedule,
         "epochs": epochs,
         "patience": patience,
         "optimizer": optimizer,
@@ -204,8 +217,8 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
         "seed": seed,
         "limit_train": limit_train,
     }
-    if dropout is not None:
-        settings["dropout"] = dropout
+    given = {"gamma": gamma, "target_density": target_density, "dropout": dropout}
+    settings |= {name: value for name, value in given.items() if value is not None}
     if data_dir is not None and not data_dir.exists():
         raise ConfigError(f"--data-dir {data_dir} does not exist.")
     try:
@@ -266,5 +279,8 @@ def _default_out(spec: "RunSpec") -> Path:
     from espalier.records import run_id
 
     model = spec.model.replace(":", "-").replace("/", "-")
-    numbers = f"gamma{spec.gamma:g}-bits{spec.bits}-lr{spec.lr:g}-seed{spec.seed}"
+    pruning = f"gamma{spec.gamma:g}"
+    if spec.target_density is not None:
+        pruning = f"density{spec.target_density:g}"
+    numbers = f"{pruning}-bits{spec.bits}-lr{spec.lr:g}-seed{spec.seed}"
     return Path("runs", f"{spec.data}-{model}-{numbers}-{run_id(spec)[:8]}")

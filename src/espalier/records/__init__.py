@@ -8,6 +8,7 @@ from espalier.records.result import Figures, RunResult
 from espalier.records.serial import VERSION, read_json
 from espalier.records.spec import (
     CADENCES,
+    LR_SCHEDULES,
     OPTIMIZERS,
     PRECISIONS,
     ROUNDINGS,
@@ -28,6 +29,7 @@ from espalier.records.study import (
 
 __all__ = [
     "CADENCES",
+    "LR_SCHEDULES",
     "OPTIMIZERS",
     "PRECISIONS",
     "ROUNDINGS",

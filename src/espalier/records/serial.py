@@ -42,8 +42,10 @@ def require_version(data: Any, what: str) -> dict[str, Any]:
     return {key: value for key, value in data.items() if key != "version"}
 
 
-def check_keys(data: Mapping[str, Any], known: Iterable[str], what: str) -> None:
-    """Refuse keys that are unknown or missing.
+def check_keys(
+    data: Mapping[str, Any], known: Iterable[str], what: str, *, optional: Iterable[str] = ()
+) -> None:
+    """Refuse keys that are unknown, or missing without being optional.
 
     Raises:
         RecordError: names the first of them.
@@ -52,7 +54,7 @@ def check_keys(data: Mapping[str, Any], known: Iterable[str], what: str) -> None
     for key in data:
         if key not in known:
             raise RecordError(f"{what} has an unknown key '{key}'.{nearest(key, known)}")
-    missing = [key for key in known if key not in data]
+    missing = [key for key in known if key not in data and key not in optional]
     if missing:
         raise RecordError(f"{what} lacks {', '.join(repr(key) for key in missing)}.")
 

@@ -12,6 +12,7 @@ from espalier.records.serial import VERSION, canonical, check_keys, require_vers
 
 __all__ = [
     "CADENCES",
+    "LR_SCHEDULES",
     "OPTIMIZERS",
     "PRECISIONS",
     "ROUNDINGS",
@@ -27,6 +28,11 @@ ROUNDINGS = ("nearest", "floor", "stochastic")
 CADENCES = ("every_step", "every_epoch")
 SCHEDULES = ("constant", "linear", "cubic")
 PRECISIONS = ("fp32", "bf16")
+LR_SCHEDULES = ("constant", "cosine")
+
+LATER = ("target_density", "lr_schedule")
+"""Settings that came after the first records. They are written only where they differ from their
+defaults, so that every earlier run keeps its record and its name."""
 
 DENSE_BITS = 32
 MAX_SEED = 2**63 - 1
@@ -63,7 +69,7 @@ class RunSpec:
     strict: bool = False
     """Keep only ``abs(w) > beta`` instead of ``>=`` (eq. 2)."""
     lr: float = 0.01
-    """Learning rate, > 0, constant."""
+    """Learning rate, > 0."""
     epochs: int = 200
     """Most epochs, >= 1."""
     patience: int = 15
@@ -92,6 +98,11 @@ class RunSpec:
     """Of initialization, order, augmentation and dropout, 0 to 2**63 - 1."""
     limit_train: int | None = None
     """Train on that many samples, >= 1; all of them where None."""
+    target_density: float | None = None
+    """Fraction of the weights that stay, in (0, 1], a budget of all layers together; gamma is 0
+    then. None leaves pruning to gamma."""
+    lr_schedule: str = "constant"
+    """How the learning rate goes on from ``lr``, one of ``LR_SCHEDULES``; cosine ends at 0."""
 
     def __post_init__(self) -> None:
         """Check every setting and bring numbers into one form."""
@@ -110,6 +121,7 @@ class RunSpec:
         _integer("seed", self.seed, 0, MAX_SEED)
         if self.limit_train is not None:
             _integer("limit_train", self.limit_train, 1)
+        self._check_target()
         for name, known in _CHOICES.items():
             _choice(name, getattr(self, name), known)
         for name in ("data", "model"):
@@ -118,14 +130,34 @@ class RunSpec:
             _flag(name, getattr(self, name))
         object.__setattr__(self, "model_options", _json_object(self.model_options))
 
+    def _check_target(self) -> None:
+        if self.target_density is None:
+            return
+        object.__setattr__(self, "target_density", _number("target_density", self.target_density))
+        if not 0 < self.target_density <= 1:
+            raise ConfigError(
+                f"target_density={self.target_density}: expected a fraction in (0, 1]; 1 keeps "
+                "every weight."
+            )
+        if self.gamma > 0:
+            raise ConfigError(
+                f"gamma={self.gamma} and target_density={self.target_density}: both say what to "
+                "prune; give one of them."
+            )
+
     @property
     def compresses(self) -> bool:
         """Whether anything is compressed; the dense baseline is gamma 0 at 32 bits."""
-        return self.gamma > 0 or self.bits < DENSE_BITS
+        return self.gamma > 0 or self.bits < DENSE_BITS or self.target_density is not None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record: its version and every setting."""
-        return {"version": VERSION, **{f.name: getattr(self, f.name) for f in fields(self)}}
+        """Return the record: its version and every setting, later ones where they are in use."""
+        written = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.name not in LATER or getattr(self, f.name) != f.default
+        }
+        return {"version": VERSION, **written}
 
     @classmethod
     def from_json(cls, data: Any, *, what: str = "spec") -> "RunSpec":
@@ -139,7 +171,7 @@ class RunSpec:
             RecordError: an unknown or missing key, a newer version, or a setting out of bounds.
         """
         settings = require_version(data, what)
-        check_keys(settings, (f.name for f in fields(cls)), what)
+        check_keys(settings, (f.name for f in fields(cls)), what, optional=LATER)
         try:
             return cls(**settings)
         except ConfigError as error:
@@ -173,6 +205,7 @@ _CHOICES = {
     "cadence": CADENCES,
     "schedule": SCHEDULES,
     "precision": PRECISIONS,
+    "lr_schedule": LR_SCHEDULES,
 }
 
 

@@ -10,6 +10,7 @@ from espalier.metrics import density
 from espalier.ops import (
     Chain,
     Cubic,
+    GlobalMagnitude,
     Linear,
     Operator,
     Schedule,
@@ -23,13 +24,16 @@ __all__ = ["compress_by", "densities", "gamma_at", "operator_of", "report_of"]
 
 RAMPS: dict[str, type[Linear] | type[Cubic]] = {"linear": Linear, "cubic": Cubic}
 RAMP_SHARE = 2
-"""A schedule brings gamma from 0 to its value over one half of the planned steps."""
+"""A schedule brings gamma from 0, a density from 1, to its value over half of the planned steps."""
 
 
 def operator_of(spec: RunSpec, planned_steps: int) -> Operator:
-    """Return what the spec does to weights: prune by deviation, then quantize (eq. 1 to 4)."""
+    """Return what the spec does to weights: prune by deviation, then quantize (eq. 1 to 4).
+
+    With a target density the largest weights of all layers together stay instead.
+    """
     return Chain(
-        prune=StdThreshold(gamma=_gamma(spec, planned_steps), strict=spec.strict),
+        prune=_pruner(spec, planned_steps),
         quantize=UniformQuantizer(
             bits=spec.bits,
             rounding=cast(Literal["nearest", "floor", "stochastic"], spec.rounding),
@@ -87,8 +91,18 @@ def _density(counts: list[int], layers: tuple[LayerReport, ...]) -> float:
     return density(sum(counts), sum(layer.parameters for layer in layers))
 
 
+def _pruner(spec: RunSpec, planned_steps: int) -> StdThreshold | GlobalMagnitude:
+    if spec.target_density is not None:
+        return GlobalMagnitude(density=_ramp(spec, 1.0, spec.target_density, planned_steps))
+    return StdThreshold(gamma=_gamma(spec, planned_steps), strict=spec.strict)
+
+
 def _gamma(spec: RunSpec, planned_steps: int) -> float | Schedule:
+    return _ramp(spec, 0.0, spec.gamma, planned_steps)
+
+
+def _ramp(spec: RunSpec, start: float, end: float, planned_steps: int) -> float | Schedule:
     if spec.schedule == "constant":
-        return spec.gamma
+        return end
     ramp = RAMPS[spec.schedule]
-    return ramp(start=0.0, end=spec.gamma, end_step=max(1, planned_steps // RAMP_SHARE))
+    return ramp(start=start, end=end, end_step=max(1, planned_steps // RAMP_SHARE))

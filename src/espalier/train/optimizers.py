@@ -1,5 +1,6 @@
 """Optimizers by name, and their state as named tensors and JSON."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,17 +11,33 @@ from torch.optim import Optimizer
 
 from espalier.records import RunSpec
 
-__all__ = ["make_optimizer", "optimizer_state", "restore_optimizer"]
+__all__ = ["learning_rate", "make_optimizer", "optimizer_state", "restore_optimizer"]
 
 
 def make_optimizer(spec: RunSpec, parameters: Iterable[Parameter]) -> Optimizer:
-    """Return the spec's optimizer over the parameters, its learning rate constant."""
+    """Return the spec's optimizer over the parameters, at the learning rate it starts with."""
     settings: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay}
     if spec.optimizer == "sgd":
         return torch.optim.SGD(parameters, momentum=spec.momentum, **settings)
     if spec.optimizer == "adam":
         return torch.optim.Adam(parameters, **settings)
     return torch.optim.AdamW(parameters, **settings)
+
+
+def learning_rate(spec: RunSpec, planned_steps: int, step: int) -> float:
+    """Return the learning rate of a step, counted from 0.
+
+    ``cosine``: ``lr * (1 + cos(pi * step / planned_steps)) / 2`` (Loshchilov and Hutter, 2017,
+    eq. 5, without restarts).
+
+    Example:
+        >>> spec = RunSpec(lr=0.1, lr_schedule="cosine")
+        >>> [round(learning_rate(spec, 100, step), 3) for step in (0, 50, 100)]
+        [0.1, 0.05, 0.0]
+    """
+    if spec.lr_schedule == "constant":
+        return spec.lr
+    return spec.lr * (1 + math.cos(math.pi * step / planned_steps)) / 2
 
 
 def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

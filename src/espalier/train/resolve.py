@@ -44,6 +44,8 @@ def resolve_spec(settings: Mapping[str, Any], *, device: torch.device) -> RunSpe
     options = dict(given.pop("model_options", {}))
     if "dropout" in given:
         options["dropout"] = given.pop("dropout")
+    if given.get("target_density") is not None:
+        given.setdefault("gamma", 0.0)
     given["precision"] = resolve_precision(given.get("precision", AUTO), device)
     spec = RunSpec(**given)
     if spec.data not in DATASETS:

@@ -19,7 +19,7 @@ from espalier.errors import NonFiniteError
 from espalier.records import EpochRecord, RunSpec
 from espalier.train.compression import compress_by, densities, gamma_at, report_of
 from espalier.train.evaluate import Tally, autocast, evaluate
-from espalier.train.optimizers import make_optimizer
+from espalier.train.optimizers import learning_rate, make_optimizer
 from espalier.train.progress import Moment
 from espalier.train.resolve import build_network, network_options
 
@@ -148,6 +148,7 @@ class Run:
         outputs = outputs.float()
         loss = F.cross_entropy(outputs, labels)
         guard.look(loss)
+        self._set_learning_rate()
         loss.backward()  # type: ignore[no-untyped-call]
         try:
             self.optimizer.step()
@@ -155,6 +156,13 @@ class Run:
             raise NonFiniteError(f"{self.position()}: {error}") from error
         self.optimizer.zero_grad(set_to_none=True)
         self.tally.add(loss, outputs, labels)
+
+    def _set_learning_rate(self) -> None:
+        steps = len(self.train)
+        step = (self.epoch - 1) * steps + self.batch
+        lr = learning_rate(self.spec, self.spec.epochs * steps, step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
 
     def finish_epoch(self) -> tuple[EpochRecord, Report]:
         """Write the epoch's compression, evaluate, record, and start the next epoch.

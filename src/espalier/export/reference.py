@@ -85,7 +85,8 @@ def _layer(layer: Layer, inputs: list[Array]) -> Array:
             softmax: Array = powers / powers.sum(axis=-1, keepdims=True)
             return softmax
         case Argmax():
-            return x.argmax(axis=-1)[:, None].astype(np.float64)
+            first: Array = x.argmax(axis=-1)[:, None].astype(np.float64)
+            return first
 
 
 def _channels(values: NDArray[np.float32], x: Array) -> Array:

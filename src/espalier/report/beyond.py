@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from espalier.report.cells import CellRow, baseline_cell, judged_score
+from espalier.report.cells import CellRow, baseline_cell, judged_score, mean_and_spread, seeds_of
 from espalier.report.charts import (
     Dot,
     HeatMap,
@@ -12,6 +12,7 @@ from espalier.report.charts import (
     Tile,
     gammas_of,
     place,
+    said,
     widths_of,
 )
 from espalier.report.runs import RunRow
@@ -130,31 +131,39 @@ def _answer(
 
 
 def layer_map(runs: Sequence[RunRow], cells: Sequence[CellRow]) -> HeatMap:
-    """Density of each layer in percent, a column per gamma, at the bit width of the best PE."""
+    """Density of each layer in percent, a column per gamma, at the bit width of the best PE.
+
+    The mean over all seeds of the learning rate that stands for the cell.
+    """
     baseline = baseline_cell(cells)
-    by_id = {run.run_id: run for run in runs}
     scored = [c for c in cells if c.gamma > 0 and c.run_ids]
     best = max(scored, key=lambda c: judged_score(c, baseline, SHOWN_RHO), default=None)
     bits = best.bits if best is not None else None
-    shown = [(c, by_id[c.run_ids[0]]) for c in cells if c.bits == bits and c.run_ids]
-    shown = [(cell, run) for cell, run in shown if run.layers]
-    names = list(dict.fromkeys(name for _, run in shown for name in run.layers))
+    found = [(cell, seeds_of(cell, runs)) for cell in cells if cell.bits == bits and cell.run_ids]
+    shown = [(c, known) for c, seeds in found if (known := [run for run in seeds if run.layers])]
+    names = list(dict.fromkeys(name for _, seeds in shown for name in seeds[0].layers))
     return HeatMap(
         key="layers",
         x="gamma",
         y="layer",
         columns=tuple(f"{cell.gamma:g}" for cell, _ in shown),
         rows=tuple(names),
-        tiles=tuple(tuple(_layer_tile(run, name) for _, run in shown) for name in names),
+        tiles=tuple(tuple(_layer_tile(seeds, name) for _, seeds in shown) for name in names),
         notes=() if bits is None else (("at_bits", str(bits)),),
     )
 
 
-def _layer_tile(run: RunRow, name: str) -> Tile:
-    density = 100 * run.layers[name][0] if name in run.layers else None
+def _layer_tile(seeds: Sequence[RunRow], name: str) -> Tile:
+    density, spread = mean_and_spread(
+        [100 * run.layers[name][0] for run in seeds if name in run.layers]
+    )
     text = "" if density is None else f"{density:.1f}"
-    label = f"{name} · {place(run)}: {text or '–'} %"
-    return Tile(value=density, text=text, label=label, run_ids=(run.run_id,))
+    return Tile(
+        value=density,
+        text=text,
+        label=f"{name} · {place(seeds[0])}: {said('{:.2f} %', density, spread)}",
+        run_ids=tuple(run.run_id for run in seeds),
+    )
 
 
 def lr_maps(runs: Sequence[RunRow], cells: Sequence[CellRow]) -> tuple[HeatMap, ...]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from espalier.records import StudyRecords, settings
 from espalier.report import beyond, figures
-from espalier.report.cells import CellRow, cell_rows
+from espalier.report.cells import CellRow, baseline_cell, cell_rows, score
 from espalier.report.charts import Chart
 from espalier.report.operations import OperationRow, operation_rows
 from espalier.report.runs import Rule, RunRow, Variant, variants
 from espalier.report.tables import (
+    SHOWN_RHO,
     AccuracyRow,
     EfficiencyRow,
     HighlightRow,
@@ -39,6 +40,9 @@ class Part:
     differences: tuple[Chart, ...]
     """Where ours differ from the published ones; none where nothing is published."""
     further: tuple[Chart, ...]
+    scores: Mapping[str, tuple[float | None, float | None]]
+    """Run id -> PE at rho 2 against the variant's baseline: the paper's, and from the bytes of the
+    file."""
 
     @property
     def charts(self) -> tuple[Chart, ...]:
@@ -66,6 +70,11 @@ class Book:
         """All runs."""
         return tuple(run for part in self.parts for run in part.variant.runs)
 
+    @property
+    def scores(self) -> dict[str, tuple[float | None, float | None]]:
+        """Each run's PE at rho 2, the paper's and from the bytes of the file."""
+        return {name: pair for part in self.parts for name, pair in part.scores.items()}
+
 
 def make_book(records: StudyRecords, rule: Rule) -> Book:
     """Turn a study's records into the report's rows; the same records give the same rows."""
@@ -83,6 +92,7 @@ def make_book(records: StudyRecords, rule: Rule) -> Book:
 def _part(variant: Variant, rule: Rule) -> Part:
     runs = variant.runs
     cells = cell_rows(runs, rule)
+    dense = baseline_cell(cells)
     accuracy = accuracy_rows(cells, published=variant.published)
     differences = (
         figures.accuracy_difference(accuracy),
@@ -112,6 +122,13 @@ def _part(variant: Variant, rule: Rule) -> Part:
             figures.curves("dynamics", "density", runs, cells),
             *beyond.lr_maps(runs, cells),
         ),
+        scores={
+            run.run_id: (
+                score(run, dense, SHOWN_RHO),
+                score(run, dense, SHOWN_RHO, by="file"),
+            )
+            for run in runs
+        },
     )
 
 

@@ -3,13 +3,26 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Literal
 
 from espalier.metrics import efficiency, published_table1, ratio
 from espalier.report.runs import Rule, RunRow
 
-__all__ = ["CellRow", "baseline_cell", "cell_rows", "find_cell", "published_cells", "score"]
+__all__ = [
+    "CellRow",
+    "Measure",
+    "baseline_cell",
+    "cell_rows",
+    "find_cell",
+    "mean_and_spread",
+    "published_cells",
+    "score",
+    "seeds_of",
+]
 
 DENSE_BITS = 32
+Measure = Literal["paper", "file"]
+"""What PE divides by: RC as the paper has it (eq. 6), or the bytes of the file over dense ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +57,8 @@ class CellRow:
     """RC (eq. 6)."""
     asked_bytes: float | None = None
     size_bytes: float | None = None
+    file_ratio: float | None = None
+    """Bytes of the file over those of all parameters in float32."""
 
     @property
     def state(self) -> str:
@@ -95,20 +110,47 @@ def baseline_cell(cells: Iterable[CellRow]) -> CellRow | None:
     return cell if cell is not None and cell.test_accuracy else None
 
 
-def score(cell: CellRow, baseline: CellRow | None, rho: int) -> float | None:
-    """Return PE (eq. 5) of a cell; None without a baseline, a finished run, or any weight left."""
+def score(
+    of: CellRow | RunRow, baseline: CellRow | None, rho: int, *, by: Measure = "paper"
+) -> float | None:
+    """Return PE (eq. 5) of a cell or run, by the paper's RC or from the bytes of its file.
+
+    None without a baseline, a finished run, any weight left, or (by file) a file.
+    """
+    ratio = of.ratio if by == "paper" else of.file_ratio
     if baseline is None or not baseline.test_accuracy:
         return None
-    if cell.test_accuracy is None or not cell.ratio:
+    if of.test_accuracy is None or not ratio:
         return None
-    return efficiency(cell.test_accuracy, baseline.test_accuracy, cell.ratio, rho)
+    return efficiency(of.test_accuracy, baseline.test_accuracy, ratio, rho)
 
 
-def judged_score(cell: CellRow, baseline: CellRow | None, rho: int) -> float:
+def judged_score(
+    cell: CellRow, baseline: CellRow | None, rho: int, *, by: Measure = "paper"
+) -> float:
     """Return PE by the accuracy that chooses between cells; 0 where there is no score."""
-    if baseline is None or not baseline.judge or cell.judge is None or not cell.ratio:
+    ratio = cell.ratio if by == "paper" else cell.file_ratio
+    if baseline is None or not baseline.judge or cell.judge is None or not ratio:
         return 0.0
-    return efficiency(cell.judge, baseline.judge, cell.ratio, rho)
+    return efficiency(cell.judge, baseline.judge, ratio, rho)
+
+
+def seeds_of(cell: CellRow, runs: Sequence[RunRow]) -> list[RunRow]:
+    """Return the finished runs of the learning rate that stands for a cell: all its seeds."""
+    return [run for run in _at(runs, cell.gamma, cell.bits) if run.done and run.lr == cell.lr]
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Return the mean, and the sample standard deviation; None of nothing, and of less than two.
+
+    Example:
+        >>> mean_and_spread([1.0, 3.0]), mean_and_spread([2.0]), mean_and_spread([])
+        ((2.0, 1.4142135623730951), (2.0, None), (None, None))
+    """
+    return (
+        fmean(values) if values else None,
+        stdev(values) if len(values) > 1 else None,
+    )
 
 
 def _at(runs: Sequence[RunRow], gamma: float, bits: int) -> list[RunRow]:
@@ -136,6 +178,7 @@ def _cell(gamma: float, bits: int, runs: Sequence[RunRow], rule: Rule) -> CellRo
 
 def _joined(counted: CellRow, runs: Sequence[RunRow]) -> CellRow:
     sized = [run.size_bytes for run in runs if run.size_bytes is not None]
+    ratios = [run.file_ratio for run in runs if run.file_ratio is not None]
     return CellRow(
         gamma=counted.gamma,
         bits=counted.bits,
@@ -156,6 +199,7 @@ def _joined(counted: CellRow, runs: Sequence[RunRow]) -> CellRow:
         ratio=_mean(runs, "ratio"),
         asked_bytes=_mean(runs, "asked_bytes"),
         size_bytes=fmean(sized) if len(sized) == len(runs) else None,
+        file_ratio=fmean(ratios) if len(ratios) == len(runs) else None,
     )
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "Tile",
     "gammas_of",
     "place",
+    "said",
     "widths_of",
 ]
 
@@ -31,6 +32,7 @@ class Dot:
     """What it is and its value, shown on hover."""
     run_ids: tuple[str, ...] = ()
     spread: float | None = None
+    """Sample standard deviation over seeds, in y's unit; None for less than two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,11 @@ class LineChart:
     def empty(self) -> bool:
         """Whether there is nothing to draw yet."""
         return all(dot.y is None for series in self.series for dot in series.dots)
+
+    @property
+    def banded(self) -> bool:
+        """Whether spreads are drawn as a band along a line, and not as bars at its points."""
+        return self.ticks is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +139,17 @@ def place(at: RunRow | CellRow, *, lr: bool = True) -> str:
     if lr and at.lr is not None:
         parts.append(f"lr {at.lr:g}")
     return " · ".join(parts)
+
+
+def said(form: str, value: float | None, spread: float | None = None) -> str:
+    """Return a value for hovering, with its spread where there is one; ``–`` where it is missing.
+
+    Example:
+        >>> said("{:.1f} %", 84.78, 0.25), said("{:.1f} %", None)
+        ('84.8 % ± 0.25', '–')
+    """
+    text = "–" if value is None else form.format(value)
+    return text if spread is None else f"{text} ± {spread:.2f}"
 
 
 def gammas_of(cells: Sequence[CellRow]) -> list[float]:

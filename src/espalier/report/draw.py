@@ -6,6 +6,7 @@ from typing import Any
 
 from espalier.report.charts import Chart, HeatMap, LineChart, Scatter
 from espalier.report.palette import diverging, gamma_colors, ink, sequential
+from espalier.report.texts import spoken
 
 __all__ = ["draw"]
 
@@ -53,19 +54,29 @@ def _plot(
     for series in chart.series:
         if not series.dots:
             continue
+        banded = isinstance(chart, LineChart) and chart.banded
+        xs = [dot.x for dot in series.dots]
+        ys = [float("nan") if dot.y is None else dot.y for dot in series.dots]
+        spreads = [dot.spread or 0.0 for dot in series.dots]
+        if banded and any(spreads):
+            low, high = ([y + s * d for y, d in zip(ys, spreads, strict=True)] for s in (-1, 1))
+            axes.fill_between(xs, low, high, color=colors[series.gamma], alpha=0.18, linewidth=0)
         axes.errorbar(
-            [dot.x for dot in series.dots],
-            [float("nan") if dot.y is None else dot.y for dot in series.dots],
-            yerr=[dot.spread or 0.0 for dot in series.dots] if _spreads(chart) else None,
+            xs,
+            ys,
+            yerr=spreads if any(spreads) and not banded else None,
             color=colors[series.gamma],
             linestyle=("--" if series.open else "-") if joined else "none",
             marker="o" if not joined or chart.ticks is not None else None,  # type: ignore[union-attr]
             markersize=4,
             linewidth=1.4,
-            label=f"{series.gamma:g}",
+            label=spoken(f"{series.gamma:g}", words),
         )
     if isinstance(chart, LineChart) and chart.ticks is not None:
         axes.set_xticks([at for at, _ in chart.ticks], [name for _, name in chart.ticks])
+    _ticks(axes.yaxis, words)
+    if isinstance(chart, Scatter):
+        _ticks(axes.xaxis, words)
     axes.set_xlabel(words[chart.x])
     axes.set_ylabel(words["density_percent" if chart.y == "density" else chart.y])
     axes.grid(axis="y", color="0.9", linewidth=0.8)
@@ -73,8 +84,11 @@ def _plot(
     axes.legend(title="γ", frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def _spreads(chart: LineChart | Scatter) -> bool:
-    return any(dot.spread is not None for series in chart.series for dot in series.dots)
+def _ticks(axis: Any, words: Mapping[str, str]) -> None:
+    """Let numbers at an axis be those of the language."""
+    from matplotlib.ticker import FuncFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: spoken(f"{value:g}", words)))
 
 
 def _heat_map(axes: Any, chart: HeatMap, words: Mapping[str, str]) -> None:
@@ -97,13 +111,18 @@ def _heat_map(axes: Any, chart: HeatMap, words: Mapping[str, str]) -> None:
             share = (tile.value - low) / (high - low) if high > low else 0.5
             color = diverging(tile.value / largest) if chart.diverging else sequential(share)
             axes.add_patch(Rectangle((c + 0.02, r + 0.03), 0.96, 0.94, color=color, linewidth=0))
-            axes.text(c + 0.5, r + 0.5, tile.text, ha="center", va="center", color=ink(color))
+            text = spoken(tile.text, words)
+            axes.text(c + 0.5, r + 0.5, text, ha="center", va="center", color=ink(color))
     axes.set_xlim(0, len(chart.columns))
     axes.set_ylim(len(chart.rows), 0)
-    axes.set_xticks([c + 0.5 for c in range(len(chart.columns))], chart.columns)
-    axes.set_yticks([r + 0.5 for r in range(len(chart.rows))], chart.rows)
+    axes.set_xticks([c + 0.5 for c in range(len(chart.columns))], _all(chart.columns, words))
+    axes.set_yticks([r + 0.5 for r in range(len(chart.rows))], _all(chart.rows, words))
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_xlabel(words[chart.x])
     axes.set_ylabel(words[chart.y])
+
+
+def _all(names: Sequence[str], words: Mapping[str, str]) -> list[str]:
+    return [spoken(name, words) for name in names]

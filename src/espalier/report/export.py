@@ -35,7 +35,7 @@ def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def to_markdown(sheet: Sheet, title: str, caption: str) -> str:
-    """Return a sheet as a Markdown table: ours, and in brackets the published number."""
+    """Return a sheet as a Markdown table: ours, what is beside it, in brackets the published."""
     lines = [f"# {title}", "", _markdown_line(sheet.columns)]
     lines.append(_markdown_line("---" for _ in sheet.columns))
     lines += [_markdown_line(_markdown(entry) for entry in row) for row in sheet.rows]
@@ -67,6 +67,7 @@ def _markdown_line(fields: Iterable[str]) -> str:
 def _markdown(entry: Entry) -> str:
     text = entry.text.replace("|", r"\|").replace("*", r"\*")
     text = f"**{text}**" if entry.bold else text
+    text = f"{text}; {entry.aside}" if entry.aside else text
     return f"{text} ({entry.published})" if entry.published else text
 
 
@@ -77,6 +78,7 @@ def _tex_line(fields: Iterable[str]) -> str:
 def _tex_entry(entry: Entry) -> str:
     text = _tex(entry.text)
     text = rf"\textbf{{{text}}}" if entry.bold else text
+    text = rf"{text} {{\scriptsize {_tex(entry.aside)}}}" if entry.aside else text
     return rf"{text} {{\scriptsize ({_tex(entry.published)})}}" if entry.published else text
 
 

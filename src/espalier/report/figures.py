@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from statistics import fmean, stdev
 
-from espalier.report.cells import CellRow, baseline_cell, score
+from espalier.report.cells import CellRow, baseline_cell, mean_and_spread, score, seeds_of
 from espalier.report.charts import (
     Dot,
     HeatMap,
@@ -13,6 +12,7 @@ from espalier.report.charts import (
     Tile,
     gammas_of,
     place,
+    said,
     widths_of,
 )
 from espalier.report.runs import RunRow
@@ -147,8 +147,9 @@ def cell_map(
 def curves(key: str, kind: str, runs: Sequence[RunRow], cells: Sequence[CellRow]) -> LineChart:
     """Figures 6 and 7, and the density's course: a number against the epoch, a line per gamma.
 
-    At 16 bits, or the nearest width that the study has; of each gamma the run that stands for its
-    cell in Table I, or while none has finished the one that has come farthest.
+    At 16 bits, or the nearest width that the study has; of each gamma all seeds of the learning
+    rate that stands for its cell in Table I, as their mean and spread for as long as all of them
+    train; or while none has finished the run that has come farthest.
 
     Args:
         key: of the figure.
@@ -163,20 +164,10 @@ def curves(key: str, kind: str, runs: Sequence[RunRow], cells: Sequence[CellRow]
     for cell in cells:
         if cell.bits != bits:
             continue
-        run = _shown_curve(cell, runs)
-        if run is None:
-            continue
-        where = place(run)
-        dots = [
-            Dot(
-                x=epoch,
-                y=scale * value,
-                label=f"{where} · {epoch}: {scale * value:.2f} %",
-                run_ids=(run.run_id,),
-            )
-            for epoch, value in enumerate(run.curve.get(kind, ()), start=1)
-        ]
-        series.append(Series(gamma=cell.gamma, dots=tuple(dots), open=not run.done))
+        shown = _shown_curves(cell, runs)
+        if shown:
+            dots = _course(shown, kind, scale)
+            series.append(Series(gamma=cell.gamma, dots=dots, open=not shown[0].done))
     notes = () if bits == CURVE_BITS else (("other_bits", str(bits)),)
     if any(line.open for line in series):
         notes = (*notes, ("unfinished", ", ".join(f"{s.gamma:g}" for s in series if s.open)))
@@ -184,13 +175,24 @@ def curves(key: str, kind: str, runs: Sequence[RunRow], cells: Sequence[CellRow]
     return LineChart(key=key, x="epoch", y=y, series=tuple(series), notes=notes)
 
 
-def _shown_curve(cell: CellRow, runs: Sequence[RunRow]) -> RunRow | None:
+def _shown_curves(cell: CellRow, runs: Sequence[RunRow]) -> list[RunRow]:
+    if cell.run_ids:
+        return [run for run in seeds_of(cell, runs) if run.curve.get("test")]
     here = [run for run in runs if (run.gamma, run.bits) == (cell.gamma, cell.bits)]
-    standing = [run for run in here if run.run_id in cell.run_ids and run.curve.get("test")]
-    if standing:
-        return standing[0]
-    begun = [run for run in here if run.curve.get("test") and not cell.run_ids]
-    return max(begun, key=lambda run: run.epochs_run, default=None)
+    begun = [run for run in here if run.curve.get("test")]
+    return [max(begun, key=lambda run: run.epochs_run)] if begun else []
+
+
+def _course(runs: Sequence[RunRow], kind: str, scale: float) -> tuple[Dot, ...]:
+    """Return the mean over some runs at each epoch that all of them have."""
+    dots = []
+    courses = zip(*(run.curve.get(kind, ()) for run in runs), strict=False)
+    for epoch, values in enumerate(courses, start=1):
+        mean, spread = mean_and_spread([scale * value for value in values])
+        label = f"{place(runs[0])} · epoch {epoch}: {said('{:.2f} %', mean, spread)}"
+        run_ids = tuple(run.run_id for run in runs)
+        dots.append(Dot(x=epoch, y=mean, label=label, run_ids=run_ids, spread=spread))
+    return tuple(dots)
 
 
 def _by_bits(
@@ -236,16 +238,11 @@ def _mean_dot(
 ) -> Dot:
     """Return the mean over the seeds that have finished, and their spread."""
     found = [(run.run_id, value) for run in runs if (value := number(run)) is not None]
-    values = [value for _, value in found]
-    mean = fmean(values) if values else None
-    spread = stdev(values) if len(values) > 1 else None
-    text = "–" if mean is None else form.format(mean)
-    if spread is not None:
-        text += f" ± {spread:.2f}"
+    mean, spread = mean_and_spread([value for _, value in found])
     return Dot(
         x=x,
         y=mean,
-        label=f"{place(runs[0])}: {text}",
+        label=f"{place(runs[0])}: {said(form, mean, spread)}",
         run_ids=tuple(name for name, _ in found),
         spread=spread,
     )

@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from espalier.report.beyond import run_size, size_kind
 from espalier.report.book import Book, Part
+from espalier.report.cells import score
 from espalier.report.charts import Chart, HeatMap, place
 from espalier.report.operations import OperationRow
 from espalier.report.palette import gamma_colors
@@ -17,12 +18,15 @@ from espalier.report.sheets import (
     Sheet,
     accuracy_sheet,
     efficiency_sheet,
+    full_caption,
     highlight_sheet,
+    in_words,
     kilobytes,
     ship_sheet,
 )
 from espalier.report.svg import to_svg
 from espalier.report.tables import SHOWN_RHO
+from espalier.report.texts import spoken
 
 __all__ = ["page"]
 
@@ -111,12 +115,14 @@ def _ship(part: Part, words: Mapping[str, str]) -> str:
     for row in part.highlights:
         if f"card.{row.key}" not in words:
             continue
-        unit = "" if row.key == "efficiency" else "<small> %</small>"
-        value = MARKS["missing"] if row.value is None else f"{row.value:.2f}{unit}"
-        where = "–" if row.cell is None else escape(place(row.cell))
+        unit = "" if row.key.startswith("efficiency") else "<small> %</small>"
+        number = MARKS["missing"] if row.value is None else spoken(f"{row.value:.2f}", words)
+        value = number if row.value is None else f"{number}{unit}"
+        where = "–" if row.cell is None else escape(spoken(place(row.cell), words))
         there = ""
         if row.published is not None and row.difference is not None:
-            there = f"{escape(words['published'])} {row.published:.2f} ({row.difference:+.2f})"
+            change = spoken(f"{row.published:.2f} ({row.difference:+.2f})", words)
+            there = f"{escape(words['published'])} {change}"
         run = "" if row.cell is None else escape(" ".join(row.cell.run_ids))
         cards.append(
             f'<div class=card data-run="{run}"><span>{escape(words[f"card.{row.key}"])}</span>'
@@ -139,7 +145,7 @@ def _lead(part: Part, words: Mapping[str, str]) -> str:
         return words["lead.no_baseline"]
     if cell is None or not cell.ratio or cell.density is None or cell.test_accuracy is None:
         return words["lead.nothing"]
-    return words["lead.efficiency"].format(
+    text = words["lead.efficiency"].format(
         place=place(cell),
         density=f"{100 * cell.density:.2f} %",
         times=f"{1 / cell.ratio:.0f}",
@@ -147,13 +153,22 @@ def _lead(part: Part, words: Mapping[str, str]) -> str:
         accuracy=f"{cell.test_accuracy:.2f} %",
         lost=f"{cell.test_accuracy - dense.value:+.2f}",
     )
+    by_file = score(cell, dense.cell, SHOWN_RHO, by="file")
+    if by_file is not None and cell.file_ratio:
+        text += words["lead.file"].format(
+            size=kilobytes(cell.size_bytes),
+            times=f"{1 / cell.file_ratio:.0f}",
+            file=f"{by_file:.2f}",
+            paper=f"{best.value or 0.0:.2f}",
+        )
+    return spoken(text, words)
 
 
 def _chooser(part: Part, words: Mapping[str, str], kind: str) -> str:
     """Return the two fields that ask for a floor and a budget; the page's script answers."""
     sized = [(run, run_size(run, kind)) for run in part.variant.runs if run.done]
     rows = [
-        [run.test_accuracy, size / 1000, place(run), run.run_id, run.judge]
+        [run.test_accuracy, size / 1000, spoken(place(run), words), run.run_id, run.judge]
         for run, size in sized
         if size
     ]
@@ -174,16 +189,16 @@ def _sheet(sheet: Sheet, words: Mapping[str, str]) -> str:
     return (
         f'<figure class=sheet id="{sheet.key}"><h3>{escape(words[f"{sheet.key}.title"])}</h3>'
         f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"  # noqa: E501
-        f"<figcaption>{escape(words[f'{sheet.key}.caption'])}</figcaption></figure>"
+        f"<figcaption>{escape(full_caption(sheet, words))}</figcaption></figure>"
     )
 
 
 def _entry(entry: Entry) -> str:
     run = f' data-run="{escape(" ".join(entry.run_ids))}"' if entry.run_ids else ""
     text = f"<b>{escape(entry.text)}</b>" if entry.bold else escape(entry.text)
-    small = ""
+    small = f"<small class=aside>{escape(entry.aside)}</small>" if entry.aside else ""
     if entry.published:
-        small = f"<small>{escape(entry.published)} <i>{escape(entry.difference)}</i></small>"
+        small += f"<small>{escape(entry.published)} <i>{escape(entry.difference)}</i></small>"
     return f'<td class="{entry.state}"{run}>{text}{small}</td>'
 
 
@@ -195,7 +210,8 @@ def _chart(chart: Chart, words: Mapping[str, str], gammas: Sequence[float]) -> s
     suffix = chart.suffix if isinstance(chart, HeatMap) else ""
     title = words[f"{chart.key}.title"] + (f", {suffix}" if suffix else "")
     notes = "".join(
-        f" <em>{escape(words[f'note.{key}'].format(about))}</em>" for key, about in chart.notes
+        f" <em>{escape(spoken(words[f'note.{key}'].format(about), words))}</em>"
+        for key, about in chart.notes
     )
     if chart.empty:
         body = f"<p class=empty>{escape(words['empty'])}</p>"
@@ -230,15 +246,18 @@ def _operations(rows: Sequence[OperationRow], words: Mapping[str, str]) -> str:
             words["macs_nonzero"],
             words["bit_operations"],
         ),
-        rows=tuple(
+        rows=in_words(
             (
-                Entry(text=name),
-                Entry(text=f"{dense:,}"),
-                Entry(text=f"{density:.2f}"),
-                Entry(text=f"{some:,.0f}"),
-                Entry(text=f"{operations:,.0f}"),
-            )
-            for name, dense, density, some, operations in lines
+                (
+                    Entry(text=name),
+                    Entry(text=f"{dense:,}"),
+                    Entry(text=f"{density:.2f}"),
+                    Entry(text=f"{some:,.0f}"),
+                    Entry(text=f"{operations:,.0f}"),
+                )
+                for name, dense, density, some, operations in lines
+            ),
+            words,
         ),
         records=(),
     )
@@ -246,15 +265,15 @@ def _operations(rows: Sequence[OperationRow], words: Mapping[str, str]) -> str:
 
 
 def _runs(book: Book, words: Mapping[str, str]) -> str:
-    scores = _scores(book)
     names = ["gamma", "bits", "lr", "seed", "state", "epochs", "test_accuracy", "val_accuracy",
-             "density_percent", "efficiency", "size"]  # fmt: skip
+             "density_percent", "efficiency", "efficiency_file", "size"]  # fmt: skip
     heads = ["γ", *(words[name] for name in names[1:]), ""]
     head = "".join(
         f"<th scope=col><button type=button>{escape(text)}</button></th>" if text else "<th></th>"
         for text in heads
     )
-    body = "".join(_run(run, scores.get(run.run_id), words) for run in book.runs)
+    scores = book.scores
+    body = "".join(_run(run, scores[run.run_id], words) for run in book.runs)
     selects = "".join(
         f"<select data-column={names.index(name)} aria-label='{escape(words[name])}'>"
         f"<option value=''>{escape(words[name])}: {escape(words['all'])}</option></select>"
@@ -262,32 +281,16 @@ def _runs(book: Book, words: Mapping[str, str]) -> str:
     )
     return (
         f"<section id=runs><h2>{escape(words['section.runs'])}</h2><div class=filters>"
-        f"<input type=search placeholder='{escape(words['filter'])}' aria-label='{escape(words['filter'])}'>"  # noqa: E501
+        f"<input type=search data-lr='{escape(words['short.lr'])}' placeholder='{escape(words['filter'])}' aria-label='{escape(words['filter'])}'>"  # noqa: E501
         f"{selects}<span class=shown data-words='{escape(words['shown'])}'></span></div>"
         f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"  # noqa: E501
         f"<p class=note>{escape(words['sort'])}</p></section>"
     )
 
 
-def _scores(book: Book) -> dict[str, float]:
-    """Return PE at rho 2 of every finished run, against its variant's baseline."""
-    from espalier.metrics import efficiency
-    from espalier.report.cells import baseline_cell
-
-    scores = {}
-    for part in book.parts:
-        dense = baseline_cell(part.cells)
-        for run in part.variant.runs:
-            if dense and dense.test_accuracy and run.ratio and run.test_accuracy is not None:
-                scores[run.run_id] = efficiency(
-                    run.test_accuracy, dense.test_accuracy, run.ratio, SHOWN_RHO
-                )
-    return scores
-
-
-def _run(run: RunRow, score: float | None, words: Mapping[str, str]) -> str:
+def _run(run: RunRow, scores: tuple[float | None, float | None], words: Mapping[str, str]) -> str:
     def number(value: float | None, form: str = "{:.2f}") -> tuple[str, str]:
-        return ("", "–") if value is None else (f"{value!r}", form.format(value))
+        return ("", "–") if value is None else (f"{value!r}", spoken(form.format(value), words))
 
     epochs = str(run.epochs_run) if run.epoch is None else f"{run.epoch} / {run.epochs_run}"
     size = run.size_bytes if run.size_bytes is not None else run.asked_bytes
@@ -301,8 +304,8 @@ def _run(run: RunRow, score: float | None, words: Mapping[str, str]) -> str:
         number(run.test_accuracy),
         number(run.val_accuracy),
         number(None if run.density is None else 100 * run.density),
-        number(score),
-        (number(size)[0], kilobytes(size)),
+        *(number(score) for score in scores),
+        (number(size)[0], spoken(kilobytes(size), words)),
     ]
     fields = "".join(
         f'<td data-value="{value}">{escape(text)}</td>' if value else f"<td>{escape(text)}</td>"
@@ -315,7 +318,7 @@ def _run(run: RunRow, score: float | None, words: Mapping[str, str]) -> str:
 
 
 def _troubles(book: Book, words: Mapping[str, str]) -> str:
-    failed = [f"{place(run)}: {run.reason}" for run in book.runs if run.reason]
+    failed = [f"{spoken(place(run), words)}: {run.reason}" for run in book.runs if run.reason]
     parts = []
     for key, lines in (("failures", failed), ("problems", book.problems)):
         if lines:

@@ -48,7 +48,10 @@ class RunRow:
     asked_bytes: float | None = None
     """RC over all parameters, in bytes: kept weights at their bits, dense ones at 32."""
     size_bytes: int | None = None
-    """Of the packed network's file; None where the record has none."""
+    """Of the packed file of the run's best network by test accuracy, whichever rule counts; None
+    where the record has none."""
+    file_ratio: float | None = None
+    """Bytes of the file over those of all parameters in float32: RC that can be weighed."""
     reason: str = ""
     """Why it was given up."""
     curve: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -131,6 +134,7 @@ def chosen(result: RunResult, rule: Rule) -> Figures:
 def _numbers(cell: CellRecords, result: RunResult, rule: Rule) -> dict[str, object]:
     figures = chosen(result, rule)
     known = len(cell.epochs) >= figures.epoch
+    size_bytes = result.size_bytes
     return {
         "epoch": figures.epoch,
         "test_accuracy": figures.test_accuracy,
@@ -141,6 +145,7 @@ def _numbers(cell: CellRecords, result: RunResult, rule: Rule) -> dict[str, obje
         "density_nonzero": figures.density_nonzero,
         "ratio": figures.ratio,
         "asked_bytes": figures.ratio_all * result.parameters * DENSE_BYTES,
-        "size_bytes": getattr(result, "size_bytes", None),
+        "size_bytes": size_bytes,
+        "file_ratio": size_bytes / (DENSE_BYTES * result.parameters) if size_bytes else None,
         "layers": dict(cell.epochs[figures.epoch - 1].layers) if known else {},
     }

@@ -1,7 +1,7 @@
 """Tables as sheets of text for Markdown, TeX and HTML, and as plain records for CSV."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from espalier.report.beyond import ShipRow
@@ -9,13 +9,16 @@ from espalier.report.cells import CellRow
 from espalier.report.charts import gammas_of, place, widths_of
 from espalier.report.runs import RunRow
 from espalier.report.tables import RHOS, AccuracyRow, EfficiencyRow, HighlightRow
+from espalier.report.texts import spoken
 
 __all__ = [
     "Entry",
     "Sheet",
     "accuracy_sheet",
     "efficiency_sheet",
+    "full_caption",
     "highlight_sheet",
+    "in_words",
     "kilobytes",
     "run_records",
     "ship_sheet",
@@ -33,19 +36,23 @@ class Entry:
     bold: bool = False
     published: str = ""
     difference: str = ""
+    aside: str = ""
+    """Small beside it: the same from the bytes of the file."""
     run_ids: tuple[str, ...] = ()
     state: str = "done"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """A table to be read, and the records it was made of."""
+    """A table to be read, in a language, and the records it was made of."""
 
     key: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     records: tuple[Mapping[str, Any], ...]
     """For CSV: full precision, None where missing."""
+    notes: tuple[str, ...] = ()
+    """Words, by their keys, that go on after the caption."""
 
 
 def accuracy_sheet(rows: Sequence[AccuracyRow], words: Mapping[str, str]) -> Sheet:
@@ -65,7 +72,7 @@ def accuracy_sheet(rows: Sequence[AccuracyRow], words: Mapping[str, str]) -> She
     return Sheet(
         key="table1",
         columns=tuple(columns),
-        rows=tuple(lines),
+        rows=in_words(lines, words),
         records=tuple(_accuracy_record(row) for row in rows),
     )
 
@@ -79,7 +86,7 @@ def efficiency_sheet(rows: Sequence[EfficiencyRow], words: Mapping[str, str]) ->
     lines = [
         (
             Entry(text=f"{gamma:g}"),
-            *(_efficiency_entry(at[gamma, bits, rho]) for rho in RHOS for bits in widths),
+            *(_efficiency_entry(at[gamma, bits, rho], words) for rho in RHOS for bits in widths),
         )
         for gamma in gammas_of(cells)
     ]
@@ -89,6 +96,7 @@ def efficiency_sheet(rows: Sequence[EfficiencyRow], words: Mapping[str, str]) ->
             "bits": row.cell.bits,
             "rho": row.rho,
             "efficiency": row.efficiency,
+            "efficiency_file": row.efficiency_file,
             "bold": row.bold,
             "published": row.published,
             "difference": row.difference,
@@ -96,14 +104,21 @@ def efficiency_sheet(rows: Sequence[EfficiencyRow], words: Mapping[str, str]) ->
         }
         for row in rows
     )
-    return Sheet(key="table2", columns=tuple(columns), rows=tuple(lines), records=records)
+    sized = any(row.efficiency_file is not None for row in rows)
+    return Sheet(
+        key="table2",
+        columns=tuple(columns),
+        rows=in_words(lines, words),
+        records=records,
+        notes=("table2.file",) if sized else (),
+    )
 
 
 def highlight_sheet(rows: Sequence[HighlightRow], words: Mapping[str, str]) -> Sheet:
     """Table III: what stands out, ours and the published one."""
     lines, records = [], []
     for row in rows:
-        unit = "" if row.key == "efficiency" else " %"
+        unit = "" if row.key.startswith("efficiency") else " %"
         where = "–" if row.cell is None else place(row.cell)
         text = MARKS["missing"] if row.value is None else f"{row.value:.2f}{unit}"
         there = ""
@@ -134,7 +149,7 @@ def highlight_sheet(rows: Sequence[HighlightRow], words: Mapping[str, str]) -> S
             }
         )
     columns = ("", words["ours"], words["where"], words["published"], words["difference"])
-    return Sheet(key="table3", columns=columns, rows=tuple(lines), records=tuple(records))
+    return Sheet(key="table3", columns=columns, rows=in_words(lines, words), records=tuple(records))
 
 
 def ship_sheet(rows: Sequence[ShipRow], words: Mapping[str, str]) -> Sheet:
@@ -169,13 +184,41 @@ def ship_sheet(rows: Sequence[ShipRow], words: Mapping[str, str]) -> Sheet:
         )
     names = ("test_accuracy", "lost", "size", "density")
     columns = ("", words["run"], *(words[name] for name in names))
-    return Sheet(key="ship", columns=columns, rows=tuple(lines), records=tuple(records))
+    return Sheet(key="ship", columns=columns, rows=in_words(lines, words), records=tuple(records))
 
 
-def run_records(runs: Sequence[RunRow]) -> tuple[dict[str, Any], ...]:
-    """Return all runs as plain records, for CSV."""
+def full_caption(sheet: Sheet, words: Mapping[str, str]) -> str:
+    """Return what stands below a sheet."""
+    return "".join(words[key] for key in (f"{sheet.key}.caption", *sheet.notes))
+
+
+def in_words(
+    lines: Iterable[Sequence[Entry]], words: Mapping[str, str]
+) -> tuple[tuple[Entry, ...], ...]:
+    """Return a sheet's rows with numbers and places as a language writes them."""
+
+    def said(entry: Entry) -> Entry:
+        return replace(
+            entry,
+            text=spoken(entry.text, words),
+            published=spoken(entry.published, words),
+            difference=spoken(entry.difference, words),
+            aside=spoken(entry.aside, words),
+        )
+
+    return tuple(tuple(said(entry) for entry in line) for line in lines)
+
+
+def run_records(
+    runs: Sequence[RunRow], scores: Mapping[str, tuple[float | None, float | None]]
+) -> tuple[dict[str, Any], ...]:
+    """Return all runs as plain records, for CSV, with their two PE at rho 2."""
     names = [n for n in RunRow.__dataclass_fields__ if n not in ("curve", "layers", "reason")]
-    return tuple({name: getattr(run, name) for name in names} for run in runs)
+    return tuple(
+        {name: getattr(run, name) for name in names}
+        | dict(zip(("efficiency", "efficiency_file"), scores[run.run_id], strict=True))
+        for run in runs
+    )
 
 
 def kilobytes(size_bytes: float | None) -> str:
@@ -207,8 +250,11 @@ def _accuracy_entries(row: AccuracyRow) -> list[Entry]:
     ]
 
 
-def _efficiency_entry(row: EfficiencyRow) -> Entry:
-    return _entry(row.cell, row.efficiency, None, row.published, row.difference, bold=row.bold)
+def _efficiency_entry(row: EfficiencyRow, words: Mapping[str, str]) -> Entry:
+    entry = _entry(row.cell, row.efficiency, None, row.published, row.difference, bold=row.bold)
+    if row.efficiency_file is None:
+        return entry
+    return replace(entry, aside=words["aside"].format(f"{row.efficiency_file:.2f}"))
 
 
 def _entry(
@@ -240,6 +286,7 @@ def _accuracy_record(row: AccuracyRow) -> dict[str, Any]:
     numbers = (
         "gamma", "bits", "test_accuracy", "test_spread", "val_accuracy", "train_accuracy",
         "density", "density_spread", "density_nonzero", "ratio", "asked_bytes", "size_bytes",
+        "file_ratio",
     )  # fmt: skip
     return {
         **{name: getattr(cell, name) for name in numbers},

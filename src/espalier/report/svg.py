@@ -6,6 +6,7 @@ from html import escape
 
 from espalier.report.charts import Chart, Dot, HeatMap, LineChart, Scatter, Series
 from espalier.report.palette import diverging, ink, sequential
+from espalier.report.texts import spoken
 
 __all__ = ["Spot", "nice_ticks", "to_svg"]
 
@@ -71,11 +72,14 @@ def _plot(
     labels: list[tuple[float, float, int, str]] = []
     for series in chart.series:
         place = gammas.index(series.gamma)
-        drawn, found = _series(series, x, y, place, joined=isinstance(chart, LineChart))
+        if isinstance(chart, LineChart) and chart.banded:
+            parts += _band(series, x, y, place)
+        drawn, found = _series(series, x, y, place, words, joined=isinstance(chart, LineChart))
         parts += drawn
         spots += found
         if found:
-            labels.append((found[-1][0], found[-1][1], place, f"{series.gamma:g}"))
+            name = spoken(f"{series.gamma:g}", words)
+            labels.append((found[-1][0], found[-1][1], place, name))
     parts += _labels(labels, at_end=isinstance(chart, LineChart))
     return _element(chart.key, HEIGHT, parts), spots
 
@@ -111,9 +115,9 @@ def _axes(
     for tick in y_ticks:
         at = y(tick)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{tick:g}</text>')  # fmt: skip  # noqa: E501
+        parts.append(f'<text class="tick" x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{spoken(f"{tick:g}", words)}</text>')  # fmt: skip  # noqa: E501
     parts += [
-        f'<text class="tick" x="{at:.1f}" y="{BOTTOM + 17}" text-anchor="middle">{name}</text>'
+        f'<text class="tick" x="{at:.1f}" y="{BOTTOM + 17}" text-anchor="middle">{spoken(name, words)}</text>'  # noqa: E501
         for at, name in x_ticks
     ]
     middle = (LEFT + RIGHT) / 2
@@ -127,8 +131,18 @@ def _y_word(chart: LineChart | Scatter, words: Mapping[str, str]) -> str:
     return words["density_percent" if chart.y == "density" else chart.y]
 
 
+def _band(series: Series, x: Scale, y: Scale, place: int) -> list[str]:
+    """Return the area of one standard deviation to both sides of a line; nothing of one seed."""
+    spread = [dot for dot in series.dots if dot.y is not None and dot.spread is not None]
+    upper = [f"{x(d.x):.1f},{y((d.y or 0.0) + (d.spread or 0.0)):.1f}" for d in spread]
+    lower = [f"{x(d.x):.1f},{y((d.y or 0.0) - (d.spread or 0.0)):.1f}" for d in spread]
+    if not spread:
+        return []
+    return [f'<polygon class="band g{place}" points="{" ".join([*upper, *reversed(lower)])}"/>']
+
+
 def _series(
-    series: Series, x: Scale, y: Scale, place: int, *, joined: bool
+    series: Series, x: Scale, y: Scale, place: int, words: Mapping[str, str], *, joined: bool
 ) -> tuple[list[str], list[Spot]]:
     parts: list[str] = []
     spots: list[Spot] = []
@@ -142,9 +156,10 @@ def _series(
             continue
         at, height = x(dot.x), y(dot.y)
         stretch.append(f"{at:.1f},{height:.1f}")
-        spots.append((round(at, 1), round(height, 1), dot.label, " ".join(dot.run_ids)))
+        label = spoken(dot.label, words)
+        spots.append((round(at, 1), round(height, 1), label, " ".join(dot.run_ids)))
         if few or not joined:
-            parts += _mark(dot, at, height, y, place)
+            parts += _mark(dot, label, (at, height), y, place)
     kind = "line open" if series.open else "line"
     lines = [
         f'<polyline class="{kind} g{place}" points="{" ".join(s)}"/>'
@@ -154,16 +169,16 @@ def _series(
     return [*lines, *parts], spots
 
 
-def _mark(dot: Dot, at: float, height: float, y: Scale, place: int) -> list[str]:
+def _mark(dot: Dot, label: str, at: tuple[float, float], y: Scale, place: int) -> list[str]:
     parts = []
+    across, height = at
     if dot.spread is not None and dot.y is not None:
         ends = f'y1="{y(dot.y - dot.spread):.1f}" y2="{y(dot.y + dot.spread):.1f}"'
-        parts.append(f'<line class="spread g{place}" x1="{at:.1f}" x2="{at:.1f}" {ends}/>')
+        parts.append(f'<line class="spread g{place}" x1="{across:.1f}" x2="{across:.1f}" {ends}/>')
     run = escape(" ".join(dot.run_ids))
-    label = escape(dot.label)
     parts.append(
-        f'<circle class="dot g{place}" cx="{at:.1f}" cy="{height:.1f}" r="3.2" data-run="{run}">'
-        f"<title>{label}</title></circle>"
+        f'<circle class="dot g{place}" cx="{across:.1f}" cy="{height:.1f}" r="3.2" '
+        f'data-run="{run}"><title>{escape(label)}</title></circle>'
     )
     return parts
 
@@ -211,21 +226,22 @@ def _heat_map(chart: HeatMap, words: Mapping[str, str]) -> tuple[str, list[Spot]
     spots: list[Spot] = []
     for r, (name, row) in enumerate(zip(chart.rows, chart.tiles, strict=True)):
         top = 8 + TILE * r
-        parts.append(f'<text class="tick" x="{left - 6}" y="{top + TILE / 2 + 4}" text-anchor="end">{escape(name)}</text>')  # fmt: skip  # noqa: E501
+        parts.append(f'<text class="tick" x="{left - 6}" y="{top + TILE / 2 + 4}" text-anchor="end">{escape(spoken(name, words))}</text>')  # fmt: skip  # noqa: E501
         for c, tile in enumerate(row):
             x = left + wide * c
-            spots.append((x + wide / 2, top + TILE / 2, tile.label, " ".join(tile.run_ids)))
+            label = spoken(tile.label, words)
+            spots.append((x + wide / 2, top + TILE / 2, label, " ".join(tile.run_ids)))
             box = f'x="{x + 1:.1f}" y="{top + 1}" width="{wide - 2:.1f}" height="{TILE - 2}" rx="2"'
             run = escape(" ".join(tile.run_ids))
             if tile.value is None:
                 parts.append(f'<rect class="tile {tile.state} none" {box}/>')
                 continue
             color = _tile_color(tile.value, values, diverging_scale=chart.diverging)
-            parts.append(f'<rect class="tile" {box} fill="{color}" data-run="{run}"><title>{escape(tile.label)}</title></rect>')  # fmt: skip  # noqa: E501
-            parts.append(f'<text class="value" x="{x + wide / 2:.1f}" y="{top + TILE / 2 + 4}" text-anchor="middle" fill="{ink(color)}">{escape(tile.text)}</text>')  # fmt: skip  # noqa: E501
+            parts.append(f'<rect class="tile" {box} fill="{color}" data-run="{run}"><title>{escape(label)}</title></rect>')  # fmt: skip  # noqa: E501
+            parts.append(f'<text class="value" x="{x + wide / 2:.1f}" y="{top + TILE / 2 + 4}" text-anchor="middle" fill="{ink(color)}">{escape(spoken(tile.text, words))}</text>')  # fmt: skip  # noqa: E501
     bottom = 8 + TILE * len(chart.rows)
     parts += [
-        f'<text class="tick" x="{left + wide * (c + 0.5):.1f}" y="{bottom + 15}" text-anchor="middle">{escape(name)}</text>'  # noqa: E501
+        f'<text class="tick" x="{left + wide * (c + 0.5):.1f}" y="{bottom + 15}" text-anchor="middle">{escape(spoken(name, words))}</text>'  # noqa: E501
         for c, name in enumerate(chart.columns)
     ]
     middle = left + wide * len(chart.columns) / 2

@@ -16,13 +16,14 @@ from espalier.report.runs import RULES, Rule
 from espalier.report.sheets import (
     accuracy_sheet,
     efficiency_sheet,
+    full_caption,
     highlight_sheet,
     run_records,
     ship_sheet,
 )
 from espalier.report.texts import LANGUAGES, texts
 
-__all__ = ["report_files", "write_report"]
+__all__ = ["refuse_foreign", "report_files", "write_report"]
 
 MARK = b'content="espalier report"'
 """What an index.html of ours has near its beginning."""
@@ -48,7 +49,7 @@ def write_report(study: Path, out: Path, *, rule: Rule = "paper", lang: str = "e
                 f"{name}={asked!r}: expected one of {', '.join(known)}.{nearest(asked, known)}"
             )
     book = make_book(read_study(study), rule)
-    _refuse_foreign(out)
+    refuse_foreign(out)
     again = f"espalier report STUDY --rule {rule} --lang {lang}"
     _replace(out, report_files(book, texts(lang), again))
     return book
@@ -57,7 +58,7 @@ def write_report(study: Path, out: Path, *, rule: Rule = "paper", lang: str = "e
 def report_files(book: Book, words: Mapping[str, str], again: str) -> Iterator[tuple[str, bytes]]:
     """Return the report's files, each with its path in the folder."""
     yield "index.html", page(book, words, again).encode()
-    yield "tables/runs.csv", to_csv(run_records(book.runs)).encode()
+    yield "tables/runs.csv", to_csv(run_records(book.runs, book.scores)).encode()
     gammas = sorted({run.gamma for run in book.runs})
     for i, part in enumerate(book.parts, start=1):
         end = f"-{i}" if part.variant.label else ""
@@ -77,7 +78,7 @@ def _tables(part: Part, words: Mapping[str, str], end: str) -> Iterator[tuple[st
         ship_sheet(part.ship, words),
     )
     for sheet in sheets:
-        title, caption = words[f"{sheet.key}.title"], words[f"{sheet.key}.caption"]
+        title, caption = words[f"{sheet.key}.title"], full_caption(sheet, words)
         if part.variant.label:
             title = f"{title} ({part.variant.label})"
         yield f"tables/{sheet.key}{end}.csv", to_csv(sheet.records).encode()
@@ -90,8 +91,12 @@ def _name(chart: Chart) -> str:
     return f"{chart.key}_{suffix.replace(' ', '')}" if suffix else chart.key
 
 
-def _refuse_foreign(out: Path) -> None:
-    """Replace only what is a report of ours, or nothing."""
+def refuse_foreign(out: Path) -> None:
+    """Refuse a place that holds something else than a report of ours, or nothing.
+
+    Raises:
+        ConfigError: it does.
+    """
     if not out.exists():
         return
     if not out.is_dir():

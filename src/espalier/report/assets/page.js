@@ -2,6 +2,8 @@
 (() => {
   const all = (query, root = document) => [...root.querySelectorAll(query)];
   const ids = (element) => (element.dataset.run || "").split(" ").filter(Boolean);
+  const lang = document.documentElement.lang;
+  const number = (value, digits) => value.toLocaleString(lang, { minimumFractionDigits: digits, maximumFractionDigits: digits });
   const tip = document.getElementById("tip");
   const linked = all("[data-run]").filter((element) => ids(element).length);
 
@@ -111,16 +113,17 @@
   const shown = document.querySelector(".shown");
   for (const select of selects) {
     const column = Number(select.dataset.column);
-    const values = [...new Set(rows.map((row) => row.cells[column].textContent))];
-    values.sort((a, b) => (isNaN(a) ? String(a).localeCompare(b) : a - b));
-    for (const value of values) select.add(new Option(value, value));
+    const values = new Map(rows.map((row) => [row.cells[column].textContent, key(row, column)]));
+    const ordered = [...values].sort((a, b) => compare(a[1], b[1]));
+    for (const [value] of ordered) select.add(new Option(value, value));
   }
+  const plain = (text) => text.toLowerCase().replace(/(\d),(?=\d)/g, "$1.");
   const filter = () => {
-    const wanted = search.value.toLowerCase().split(/[\s·]+/).filter(Boolean);
+    const wanted = plain(search.value).split(/[\s·]+/).filter(Boolean);
     let count = 0;
     for (const row of rows) {
-      const texts = [...row.cells].map((cell) => cell.textContent.toLowerCase());
-      const said = `γ ${texts[0]} ${texts[1]} bits lr ${texts[2]} ${texts.slice(3).join(" ")} ${row.dataset.run}`;
+      const texts = [...row.cells].map((cell) => plain(cell.textContent));
+      const said = `γ ${texts[0]} ${texts[1]} bits lr ${search.dataset.lr} ${texts[2]} ${texts.slice(3).join(" ")} ${row.dataset.run}`;
       const tokens = said.split(/\s+/);
       const fits = wanted.every((word) => tokens.some((token) => token === word || (isNaN(word) && token.startsWith(word))))
         && selects.every((s) => !s.value || row.cells[Number(s.dataset.column)].textContent === s.value);
@@ -143,7 +146,7 @@
       const able = runs.filter((run) => (!floor || run[4] >= Number(floor)) && (!budget || run[1] <= Number(budget)));
       able.sort(floor ? (a, b) => a[1] - b[1] || b[4] - a[4] : (a, b) => b[4] - a[4] || a[1] - b[1]);
       const best = able[0];
-      answer.textContent = best ? `${words.ship}: ${best[2]} — ${best[0].toFixed(2)} %, ${best[1].toFixed(1)} kB` : words.none;
+      answer.textContent = best ? `${words.ship}: ${best[2]} — ${number(best[0], 2)} %, ${number(best[1], 1)} kB` : words.none;
       pinned = best ? [best[3]] : [];
       light(pinned);
     };

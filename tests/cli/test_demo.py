@@ -108,7 +108,8 @@ class AtOnce:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> type[AtOnce]:
-    """Let nothing train."""
+    """Let nothing train, and leave the report's pictures out, which take seconds."""
+    monkeypatch.setattr("espalier.report.write.draw", lambda *_: (b"<svg/>", b""))
     fresh = type("Fresh", (AtOnce,), {})
     monkeypatch.setattr("espalier.study.local.LocalEngine", fresh)
     return fresh

@@ -1,20 +1,18 @@
 """The demo's picture: accuracy against size."""
 
 import io
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espalier.cli.grid import GridRow
+from espalier.cli.labels import Label, Point, place_labels
 from espalier.files import make_directory, write_atomically
+from espalier.report.cells import CellRow, baseline_cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.patheffects import AbstractPathEffect
 
 __all__ = ["save_picture"]
 
@@ -37,113 +35,93 @@ STYLE: Any = {
 }
 
 
-def save_picture(rows: Sequence[GridRow], out: Path) -> list[Path]:
-    """Draw the grid and write ``accuracy_size.png``, ``.svg`` and the numbers, ``.json``.
+def save_picture(cells: Sequence[CellRow], caption: str, out: Path) -> list[Path]:
+    """Draw a study's cells and write ``accuracy_size.png`` and ``.svg``.
+
+    Args:
+        cells: those without an accuracy or the bytes of a file are left out.
+        caption: where the numbers come from.
+        out: a directory.
+
+    Returns:
+        Where the pictures are; nothing where there is nothing to draw.
 
     Raises:
         StorageError: the place can't be written to.
     """
     import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    shown = [cell for cell in cells if cell.test_accuracy is not None and cell.size_bytes]
+    if not shown:
+        return []
     make_directory(out)
-    paths = [out / f"accuracy_size.{suffix}" for suffix in ("png", "svg", "json")]
+    paths = [out / f"accuracy_size.{suffix}" for suffix in ("png", "svg")]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.4, 4.6), layout="constrained")
-        draw(rows, figure)
-        for path in paths[:2]:
+        FigureCanvasAgg(figure)
+        figure.supxlabel(caption, fontsize=7, color=FAINT)
+        draw(shown, figure)
+        for path in paths:
             content = io.BytesIO()
             # no date: the same numbers give the same bytes
             metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
             figure.savefig(content, format=path.suffix[1:], dpi=180, metadata=metadata)
             write_atomically(path, content.getvalue())
-    numbers = [asdict(row) | {"result": row.result.to_json()} for row in rows]
-    write_atomically(paths[2], (json.dumps(numbers, indent=2) + "\n").encode())
     return paths
 
 
-def draw(rows: Sequence[GridRow], figure: "Figure") -> None:
+def draw(cells: Sequence[CellRow], figure: "Figure") -> None:
     """Draw a line for each gamma over the bits, and the dense run."""
+    axes = figure.add_subplot()
+    _frame(axes, cells)
+    dense = baseline_cell(cells)
+    pruned = sorted((c for c in cells if c is not dense), key=lambda c: (c.gamma, c.bits))
+    names: list[Label] = []
+    bits: list[Label] = []
+    lines: list[list[Point]] = []
+    groups = groupby(pruned, key=lambda cell: cell.gamma)
+    for color, (gamma, group) in zip(COLORS, groups, strict=False):
+        line = list(group)
+        points = [_point(cell) for cell in line]
+        axes.plot(*zip(*points, strict=True), color=color, linewidth=1.6, marker="o", markersize=6)
+        lines.append(points)
+        bits += [
+            Label(f"{cell.bits} bits", at, {"color": color, "fontsize": 8.5})
+            for cell, at in zip(line, points, strict=True)
+        ]
+        kept = f"gamma {gamma:g}\n{100 * (line[-1].density or 0.0):.0f} % kept"
+        names.append(Label(kept, points[-1], {"color": color, "weight": "bold"}))
+    if dense is not None:
+        x, y = _point(dense)
+        axes.axhline(y, color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+        axes.plot([x], [y], color=INK, marker="s", markersize=6.5, linestyle="none")
+        lines += [[(x, y)], [(axes.get_xlim()[0], y), (axes.get_xlim()[1], y)]]
+        text = f"dense, 32 bits\n{y:.1f} %, {x:.0f} kB"
+        names.append(Label(text, (x, y), {"weight": "bold"}))
+    place_labels(axes, [*names, *bits], lines)
+
+
+def _frame(axes: "Axes", cells: Sequence[CellRow]) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    axes = figure.add_subplot()
-    compressed = sorted((r for r in rows if not r.is_dense), key=lambda r: (r.gamma, r.bits))
-    for color, (gamma, group) in zip(
-        COLORS, groupby(compressed, key=lambda r: r.gamma), strict=False
-    ):
-        _draw_gamma(axes, gamma, list(group), color)
-    for row in rows:
-        if row.is_dense:
-            _draw_dense(axes, row)
+    sizes, accuracies = zip(*(_point(cell) for cell in cells), strict=True)
     axes.set_xscale("log")
-    sizes = [row.size_bytes / 1000 for row in rows]
     axes.set_xticks(TICKS)
     axes.set_xlim(min(sizes) / 1.35, max(sizes) * 1.5)  # after the ticks, which would widen it
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} kB"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(which="both", length=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-    accuracies = [row.accuracy for row in rows]
     axes.set_ylim(min(accuracies) - ROOM, max(accuracies) + ROOM)
     axes.grid(color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.set_xlabel("size of the network's file, as `espalier pack` writes it")
     axes.set_title("Test accuracy against size", loc="left", fontsize=12, weight="bold")
-    result = rows[0].result
-    figure.supxlabel(
-        f"{result.data_source}; one run a point, {result.parameters:,} parameters, "
-        f"{result.epochs_run} epochs; seed {result.seed}; "
-        f"torch {result.environment['torch']}, {result.environment['processor']}",
-        fontsize=7,
-        color=FAINT,
-    )
 
 
-def _draw_gamma(axes: "Axes", gamma: float, rows: list[GridRow], color: str) -> None:
-    sizes, accuracies = [r.size_bytes / 1000 for r in rows], [r.accuracy for r in rows]
-    axes.plot(sizes, accuracies, color=color, linewidth=1.6, marker="o", markersize=6)
-    for row, size in zip(rows, sizes, strict=True):
-        axes.annotate(
-            f"{row.bits} bits",
-            (size, row.accuracy),
-            xytext=(5, -13),
-            textcoords="offset points",
-            color=color,
-            fontsize=8.5,
-            path_effects=_halo(),
-        )
-    last = rows[-1]
-    axes.annotate(
-        f"gamma {gamma:g}\n{100 * last.density:.0f} % kept",
-        (sizes[-1], last.accuracy),
-        xytext=(5, 6),
-        textcoords="offset points",
-        va="bottom",
-        color=color,
-        weight="bold",
-        path_effects=_halo(),
-    )
-
-
-def _draw_dense(axes: "Axes", row: GridRow) -> None:
-    size = row.size_bytes / 1000
-    axes.axhline(row.accuracy, color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    axes.plot([size], [row.accuracy], color=INK, marker="s", markersize=6.5, linestyle="none")
-    axes.annotate(
-        f"dense, 32 bits\n{row.accuracy:.1f} %, {size:.0f} kB",
-        (size, row.accuracy),
-        xytext=(0, -9),
-        textcoords="offset points",
-        ha="center",
-        va="top",
-        weight="bold",
-        path_effects=_halo(),
-    )
-
-
-def _halo() -> "list[AbstractPathEffect]":
-    """Keep lines out of the letters."""
-    from matplotlib.patheffects import withStroke
-
-    return [withStroke(linewidth=3, foreground="white")]
+def _point(cell: CellRow) -> Point:
+    """Return kB and percent."""
+    return (cell.size_bytes or 0.0) / 1000, cell.test_accuracy or 0.0

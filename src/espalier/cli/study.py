@@ -1,7 +1,9 @@
 """``espalier study``: many runs from one file, through any number of interruptions."""
 
 import json
+import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from espalier.study.job import Engine
     from espalier.study.runner import Setup, StudyOutcome
 
-__all__ = ["study"]
+__all__ = ["study", "study_summary"]
 
 ENGINES = ("local", "ray")
 
@@ -27,7 +29,7 @@ AsJson = Annotated[
 
 
 @study.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917 - the command line is flat
     asked: Annotated[
         str,
         typer.Argument(
@@ -47,16 +49,23 @@ def run(
         typer.Option(help='Run a part: "bits==4 and gamma>=0.5".', metavar="CONDITION"),
     ] = None,
     jobs: Annotated[
-        str, typer.Option(help="Runs at once, or auto: what this machine does best.")
+        str,
+        typer.Option(help="Runs at once, or auto: what machine or cluster has room for."),
     ] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option(help="Of each run that begins; the cores are divided where not given."),
+        typer.Option(
+            help="Of each run that begins; the cores are divided where not given. On a cluster 1."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     engine: Annotated[str, typer.Option(help="local, or ray: a cluster.")] = "local",
     address: Annotated[
         str | None, typer.Option(help="Of the Ray cluster: auto, or host:port.")
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(help="Of each run on a cluster; a fraction shares a GPU.", show_default=False),
     ] = None,
     retries: Annotated[
         int,
@@ -72,39 +81,44 @@ def run(
     It can be stopped or killed at any moment; the same command goes on. Points that are added to
     the file join the runs that are there.
     """
-    if data_dir is not None and not data_dir.exists():
-        raise ConfigError(f"--data-dir {data_dir} does not exist.")
     if engine not in ENGINES:
         from espalier.errors import nearest
 
         raise ConfigError(
             f"--engine {engine}: expected {' or '.join(ENGINES)}.{nearest(engine, ENGINES)}"
         )
-    if engine == "local" and address is not None:
-        raise ConfigError("--address is of a cluster; add --engine ray.")
+    if engine == "local":
+        for name, given in (("--address", address), ("--gpus", gpus)):
+            if given is not None:
+                raise ConfigError(f"{name} is of a cluster; add --engine ray.")
+        if data_dir is not None and not data_dir.exists():
+            raise ConfigError(f"--data-dir {data_dir} does not exist.")
+    import torch
+
+    from espalier.study.cluster import RayEngine, share_cluster
     from espalier.study.local import LocalEngine, available_cores, share_machine
     from espalier.study.planning import find_definition, open_study
     from espalier.study.runner import Setup
     from espalier.train import resolve_device
 
-    target = resolve_device(device)
+    if engine == "ray":
+        cluster = share_cluster(address, jobs, threads, device=device, gpus=gpus)
+        target = torch.device(cluster.device)
+    else:
+        cluster, target = None, resolve_device(device)
     definition = find_definition(asked)
     out = out or Path("studies", definition.name)
     plan = open_study(out, definition, device=target)
-    share = share_machine(jobs, threads, device=target.type, cores=available_cores())
+    local = share_machine(jobs, threads, device=target.type, cores=available_cores())
     setup = Setup(
         data_dir=data_dir,
-        devices=_devices(str(target)),
-        threads=share.threads,
+        devices=_devices(str(target)) if cluster is None else [cluster.device],
+        threads=(cluster or local).threads,
         retries=retries,
         retry_failed=retry_failed,
     )
-    if engine == "ray":
-        raise ConfigError(
-            "--engine ray: this version runs studies on one machine. Run parts of the study in "
-            "different places with --where, and join them with espalier study merge."
-        )
-    _run(out, plan, where, LocalEngine(share.jobs), setup, as_json=as_json)
+    runner = LocalEngine(local.jobs) if cluster is None else RayEngine(cluster)
+    _run(out, plan, where, runner, setup, as_json=as_json)
 
 
 def _devices(asked: str) -> list[str]:
@@ -133,13 +147,14 @@ def _run(
     cells = plan.cells if where is None else matching(plan.cells, where, what="--where")
     write_plan(out, plan)
     try:
-        with show_study(StudyReader(out)) as observer:
+        # What an engine's library prints from its threads is no part of the answer.
+        with redirect_stdout(sys.stderr), show_study(StudyReader(out)) as observer:
             outcome = run_cells(out, cells, engine, setup, observer)
     except KeyboardInterrupt as error:
         raise StoppedError(
             f"stopped; {out} keeps all finished epochs. The same command goes on."
         ) from error
-    typer.echo(json.dumps(_as_json(out, outcome)) if as_json else _summary(out, outcome))
+    typer.echo(json.dumps(_as_json(out, outcome)) if as_json else study_summary(out, outcome))
     if not outcome.complete:
         raise typer.Exit(1)
 
@@ -154,7 +169,8 @@ def _as_json(out: Path, outcome: "StudyOutcome") -> dict[str, Any]:
     }
 
 
-def _summary(out: Path, outcome: "StudyOutcome") -> str:
+def study_summary(out: Path, outcome: "StudyOutcome") -> str:
+    """Return what a study has done, for people: counts, and reasons of what is not done."""
     counts = [f"{len(outcome.finished)} runs finished"]
     if outcome.skipped:
         counts.append(f"{len(outcome.skipped)} were finished before")

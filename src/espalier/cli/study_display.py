@@ -26,14 +26,19 @@ STYLES = {"running": "bold cyan", "failed": "red", "done": "green", "waiting": "
 
 
 @contextlib.contextmanager
-def show_study(reader: StudyReader) -> Iterator[Observer]:
-    """Show a study on standard error until the context ends."""
+def show_study(reader: StudyReader, *, leave: bool = True) -> Iterator[Observer]:
+    """Show a study on standard error until the context ends.
+
+    Args:
+        reader: of the study.
+        leave: the table on a terminal stays there; otherwise it goes.
+    """
     console = Console(stderr=True, highlight=False)
     with warnings_to(console):
         if not console.is_terminal:
             yield LinesView(reader, console)
             return
-        with Live(console=console, refresh_per_second=4, transient=False) as live:
+        with Live(console=console, refresh_per_second=4, transient=not leave) as live:
             view = TableView(reader, live)
             view.draw()
             yield view

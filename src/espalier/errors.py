@@ -24,6 +24,7 @@ __all__ = [
     "DeadLayerError",
     "DeadLayerWarning",
     "EspalierError",
+    "ExportError",
     "NonFiniteError",
     "RecordError",
     "SelectionError",
@@ -80,6 +81,10 @@ class StorageError(EspalierError, OSError):
 
 class StoppedError(EspalierError):
     """A run was asked to stop; it has saved what it needs to go on."""
+
+
+class ExportError(EspalierError, ValueError):
+    """A network has what no target can compute, or can't be traced."""
 
 
 class RecordError(EspalierError, ValueError):

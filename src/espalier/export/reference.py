@@ -25,7 +25,7 @@ from espalier.export.graph import (
     Softmax,
 )
 
-__all__ = ["run", "run_all"]
+__all__ = ["activate", "run", "run_all"]
 
 Array = NDArray[np.float64]
 
@@ -71,7 +71,7 @@ def _layer(layer: Layer, inputs: list[Array]) -> Array:
         case Affine():
             return x * _channels(layer.scale, x) + _channels(layer.shift, x)
         case Activation():
-            return _activation(layer, x)
+            return activate(layer, x)
         case Pool():
             return _pool(layer, x)
         case Add():
@@ -147,7 +147,8 @@ def _pool(layer: Pool, x: Array) -> Array:
     return np.asarray(total / count)
 
 
-def _activation(layer: Activation, x: Array) -> Array:
+def activate(layer: Activation, x: Array) -> Array:
+    """Return an elementwise function of an array of any shape."""
     functions: dict[str, Callable[[Array], Array]] = {
         "relu": lambda x: np.maximum(x, 0.0),
         "relu6": lambda x: np.clip(x, 0.0, 6.0),

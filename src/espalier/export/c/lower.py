@@ -1,0 +1,441 @@
+"""From a graph to steps: what is fused, where values lie, what runs sparse."""
+
+from itertools import product
+
+import numpy as np
+
+from espalier.errors import ConfigError
+from espalier.export.c.costs import costs_of
+from espalier.export.c.layout import Buffer, Layout, allocate, image_of
+from espalier.export.c.steps import (
+    ArgmaxStep,
+    ConcatStep,
+    ConvolutionStep,
+    CopyStep,
+    ElementwiseStep,
+    LinearStep,
+    PoolStep,
+    Program,
+    SoftmaxStep,
+    SpreadStep,
+    Step,
+    Tile,
+    Weights,
+)
+from espalier.export.c.targets import Target
+from espalier.export.c.tiles import can_pool, cut, vectors_of
+from espalier.export.c.weights import (
+    Optimize,
+    dense_weights,
+    filters_together,
+    sparse_weights,
+)
+from espalier.export.graph import (
+    Activation,
+    Add,
+    Affine,
+    Argmax,
+    Concat,
+    Convolution,
+    Flatten,
+    Graph,
+    Linear,
+    Node,
+    Pool,
+    Softmax,
+    Value,
+)
+
+__all__ = ["lower"]
+
+SPLIT = 1.16
+"""How much dearer loads are where no row begins at a vector: more of them cross a cache line."""
+
+
+def lower(graph: Graph, target: Target, optimize: Optimize) -> Program:
+    """Turn a graph into steps over buffers in an arena.
+
+    Raises:
+        ConfigError: a layer is of a form that the generator doesn't know.
+    """
+    return _Lowering(graph, target, optimize).program()
+
+
+class _Lowering:
+    """Steps so far, and where values are."""
+
+    def __init__(self, graph: Graph, target: Target, optimize: Optimize) -> None:
+        self._graph = graph
+        self._target = target
+        self._optimize: Optimize = optimize
+        self._users = graph.users()
+        self._values = graph.values()
+        self._buffers: dict[str, Buffer] = {}
+        self._all: list[Buffer] = []
+        self._steps: list[Step] = []
+        self._fused: set[str] = set()
+        """Nodes that an earlier step does too."""
+
+    def program(self) -> Program:
+        graph = self._graph
+        copy = CopyStep(node="input", source=None, output=self._new(graph.input))
+        self._append(copy)
+        for node in graph.nodes:
+            if node.name not in self._fused:
+                self._node(node)
+        self._append(CopyStep(node="output", source=self._buffers[graph.output.name], output=None))
+        arena = allocate(self._all, align=self._target.lanes)
+        return Program(
+            graph=graph, target=self._target, steps=self._steps, buffers=self._all, arena=arena
+        )
+
+    def _append(self, step: Step) -> None:
+        """Add a step and keep what it touches alive until then."""
+        index = len(self._steps)
+        self._steps.append(step)
+        for name in ("source", "output"):
+            buffer = getattr(step, name, None)
+            if buffer is not None:
+                buffer.last = index
+        for buffer in getattr(step, "sources", ()):
+            buffer.last = index
+
+    def _new(self, value: Value, layout: Layout | None = None, *, register: bool = True) -> Buffer:
+        index = len(self._steps)
+        buffer = Buffer(value.name, layout or self._layout(value), first=index, last=index)
+        self._all.append(buffer)
+        if register:
+            self._buffers[value.name] = buffer
+        return buffer
+
+    def _node(self, node: Node) -> None:
+        match node.layer:
+            case Convolution():
+                self._convolution(node, node.layer)
+            case Linear():
+                self._linear(node, node.layer)
+            case Flatten():
+                self._flatten(node)
+            case Activation() | Affine() | Add():
+                self._elementwise(node)
+            case _:
+                self._other(node)
+
+    def _sources(self, node: Node) -> tuple[Buffer, ...]:
+        return tuple(self._buffers[name] for name in node.inputs)
+
+    def _other(self, node: Node) -> None:
+        sources = self._sources(node)
+        output = self._new(node.output)
+        match node.layer:
+            case Pool():
+                step: Step = PoolStep(
+                    node=node.name, source=sources[0], output=output, pool=node.layer
+                )
+            case Concat():
+                step = ConcatStep(
+                    node=node.name,
+                    sources=sources,
+                    output=output,
+                    sizes=tuple(image_of(self._values[name].shape) for name in node.inputs),
+                    vector=len(node.output.shape) == 1,
+                )
+            case Softmax():
+                step = SoftmaxStep(node=node.name, source=sources[0], output=output)
+            case Argmax():
+                step = ArgmaxStep(node=node.name, source=sources[0], output=output)
+            case _:
+                raise ConfigError(
+                    f"{node.name} is a {type(node.layer).__name__}, which C code can't be made of."
+                )
+        self._append(step)
+
+    def _flatten(self, node: Node) -> None:
+        (source,) = self._sources(node)
+        if source.layout.compact:
+            self._buffers[node.output.name] = source
+            return
+        self._append(CopyStep(node=node.name, source=source, output=self._new(node.output)))
+
+    def _next(self, value: Value) -> Node | None:
+        """Return the only node that reads a value, if it may run inside the step before."""
+        users = self._users[value.name]
+        return users[0] if len(users) == 1 and value.name != self._graph.output.name else None
+
+    def _activation_after(self, value: Value) -> tuple[Activation | None, Value]:
+        node = self._next(value)
+        if node is None or not isinstance(node.layer, Activation):
+            return None, value
+        self._fused.add(node.name)
+        return node.layer, node.output
+
+    def _elementwise(self, node: Node) -> None:
+        sources = self._sources(node)
+        layer = node.layer
+        activation, value = (
+            (layer, node.output)
+            if isinstance(layer, Activation)
+            else self._activation_after(node.output)
+        )
+        affine = layer if isinstance(layer, Affine) else None
+        self._append(
+            ElementwiseStep(
+                node=node.name,
+                sources=sources,
+                output=self._new(value),
+                scale=None if affine is None else affine.scale,
+                shift=None if affine is None else affine.shift,
+                activation=activation,
+            )
+        )
+
+    def _linear(self, node: Node, layer: Linear) -> None:
+        (source,) = self._sources(node)
+        inputs = layer.weight.shape[1]
+        costs = costs_of(self._target.name)
+        sparse = sparse_weights(layer, np.arange(inputs), optimize=self._optimize)
+        dense = dense_weights(layer, np.zeros(0, np.int64), together=1, optimize=self._optimize)
+        faster = costs.gather * layer.weight.nonzero < costs.dot * layer.weight.size
+        weights = self._choose(sparse, dense, faster=faster)
+        activation, value = self._activation_after(node.output)
+        output = self._new(value)
+        self._append(
+            LinearStep(
+                node=node.name,
+                source=source,
+                output=output,
+                weights=weights,
+                inputs=inputs,
+                activation=activation,
+            )
+        )
+
+    def _choose(self, sparse: Weights, dense: Weights, *, faster: bool) -> Weights:
+        if self._optimize == "size":
+            return sparse if sparse.size_bytes < dense.size_bytes else dense
+        return sparse if faster else dense
+
+    def _convolution(self, node: Node, layer: Convolution) -> None:
+        conv = _Plan(layer, self._values[node.inputs[0]], node.output, self._target)
+        source = self._buffers[node.inputs[0]]
+        if not conv.direct:
+            source = self._spread(node, conv, source)
+        activation, pool, value = self._after(conv, source.layout.row, node.output)
+        weights, tiles = self._weights(conv, source.layout, pool, value)
+        base = 0
+        if conv.direct:
+            top, left = conv.padding
+            base = source.layout.start - top * source.layout.row - left
+        reach = max(
+            (t.row + (t.row_count - 1) * t.rows) * source.layout.row
+            + t.column
+            + (t.column_count - 1) * t.columns
+            + t.vectors * self._target.lanes
+            for t in tiles
+        )
+        last = int(conv.offsets(source.layout).max()) if layer.weight.size else 0
+        last += (layer.groups - 1) * conv.group_floats(source.layout)
+        source.slack = max(source.slack, base + last + reach - source.layout.size)
+        self._append(
+            ConvolutionStep(
+                node=node.name,
+                source=source,
+                output=self._new(value),
+                base=base,
+                weights=weights,
+                group_filters=layer.weight.shape[0] // layer.groups,
+                group_floats=conv.group_floats(source.layout),
+                tiles=tiles,
+                activation=activation,
+                pool=pool,
+            )
+        )
+
+    def _weights(
+        self, conv: "_Plan", layout: Layout, pool: tuple[int, int], value: Value
+    ) -> tuple[Weights, tuple[Tile, ...]]:
+        layer, target = conv.layer, self._target
+        _, height, width = image_of(value.shape)
+        size = (height * pool[0], width * pool[1])
+        filters = layer.weight.shape[0] // layer.groups
+        together = filters_together(filters)
+        offsets = conv.offsets(layout)
+        groups = np.repeat(np.arange(layer.groups), filters)[:, None] * conv.group_floats(layout)
+        sparse = sparse_weights(layer, offsets + groups, optimize=self._optimize)
+        dense = dense_weights(layer, offsets, together=together, optimize=self._optimize)
+        sparse_tiles = cut(*size, layout.row, pool, vectors=target.vectors, lanes=target.lanes)
+        if not can_pool(size[1], layout.row, pool, block=self._dense_block(together)):
+            return sparse, sparse_tiles
+        vectors = target.dense_vectors // together
+        dense_tiles = cut(*size, layout.row, pool, vectors=vectors, lanes=target.lanes)
+        costs = costs_of(target.name)
+        faster = costs.sparse(layer.weight.nonzero, sparse_tiles) < costs.dense(
+            layer.weight.size, dense_tiles, together=together
+        )
+        chosen = self._choose(sparse, dense, faster=faster)
+        return chosen, dense_tiles if chosen.dense else sparse_tiles
+
+    def _dense_block(self, together: int) -> int:
+        return self._target.dense_vectors // together * self._target.lanes
+
+    def _after(
+        self, conv: "_Plan", row: int, value: Value
+    ) -> tuple[Activation | None, tuple[int, int], Value]:
+        """Take in the activation and the maximum that follow, in either order."""
+        activation, pool = None, (1, 1)
+        while (node := self._next(value)) is not None:
+            layer = node.layer
+            if isinstance(layer, Activation) and activation is None:
+                if pool != (1, 1) and not _monotone(layer):
+                    break
+                activation = layer
+            elif isinstance(layer, Pool) and pool == (1, 1) and _fits_inside(layer):
+                kernel = _pair(layer.kernel, 1)
+                _, height, width = image_of(node.output.shape)
+                _, rows, columns = image_of(value.shape)
+                if height * kernel[0] > rows or width * kernel[1] > columns:
+                    break
+                if not can_pool(width * kernel[1], row, kernel, block=self._target.block):
+                    break
+                if activation is not None and not _monotone(activation):
+                    break
+                pool = kernel
+            else:
+                break
+            self._fused.add(node.name)
+            value = node.output
+        return activation, pool, value
+
+    def _spread(self, node: Node, conv: "_Plan", source: Buffer) -> Buffer:
+        channels, height, width = conv.spread_image
+        row = self._best_row(width, [conv])
+        layout = Layout(channels=channels * len(conv.phases), height=height, width=width, row=row)
+        value = Value(f"{node.output.name}_spread", (channels, height, width))
+        output = self._new(value, layout, register=False)
+        self._append(
+            SpreadStep(
+                node=node.name,
+                source=source,
+                output=output,
+                stride=conv.stride,
+                padding=conv.padding,
+                phases=conv.phases,
+            )
+        )
+        return output
+
+    def _layout(self, value: Value) -> Layout:
+        """Leave room for the zeros that convolutions want around a value."""
+        channels, height, width = image_of(value.shape)
+        plain = Layout(channels=channels, height=height, width=width, row=width)
+        users = self._users[value.name]
+        plans = [
+            plan
+            for node in users
+            if isinstance(node.layer, Convolution)
+            and (plan := _Plan(node.layer, value, node.output, self._target)).direct
+        ]
+        if not plans:
+            return plain
+        top, bottom, left, right = np.max([plan.margins for plan in plans], axis=0).tolist()
+        base = left + width + right
+        flat = any(isinstance(node.layer, Flatten) for node in users)
+        row = base if flat else self._best_row(base, plans)
+        return Layout(
+            channels=channels,
+            height=height,
+            width=width,
+            top=top,
+            bottom=bottom,
+            left=left,
+            right=right,
+            row=row,
+        )
+
+    def _best_row(self, base: int, plans: "list[_Plan]") -> int:
+        """Round a row up to whole vectors where aligned loads are worth it."""
+        lanes = self._target.lanes
+        aligned = -(-base // lanes) * lanes
+        if self._optimize == "size" or aligned == base:
+            return base
+
+        def cost(row: int) -> float:
+            total = 0.0
+            for plan in plans:
+                _, height, width = image_of(plan.output.shape)
+                tiles = cut(height, width, row, (1, 1), vectors=self._target.vectors, lanes=lanes)
+                total += vectors_of(tiles) * (SPLIT if row % lanes else 1.0)
+            return total
+
+        return min((base, aligned), key=cost)
+
+
+class _Plan:
+    """A convolution seen as one of stride 1 over an image that may have been taken apart."""
+
+    def __init__(self, layer: Convolution, source: Value, output: Value, target: Target) -> None:
+        self.layer = layer
+        self.output = output
+        self.target = target
+        self.kernel = _pair(layer.weight.shape[2:], 1)
+        self.stride = _pair(layer.stride, 1)
+        self.dilation = _pair(layer.dilation, 1)
+        pads = ((0, 0), *layer.padding)[-2:]
+        self.margins = (*pads[0], *pads[1])
+        self.padding = (pads[0][0], pads[1][0])
+        self.direct = self.stride == (1, 1)
+        self._channels = image_of(source.shape)[0]
+        used = [
+            sorted({k * d % s for k in range(size)})
+            for size, d, s in zip(self.kernel, self.dilation, self.stride, strict=True)
+        ]
+        self.phases = tuple((y, x) for y, x in product(*used))
+
+    @property
+    def spread_image(self) -> tuple[int, int, int]:
+        """Channels, and the height and width of a part: as far as windows reach."""
+        _, height, width = image_of(self.output.shape)
+        reach = [
+            (k - 1) * d // s
+            for k, d, s in zip(self.kernel, self.dilation, self.stride, strict=True)
+        ]
+        return self._channels, height + reach[0], width + reach[1]
+
+    def group_floats(self, layout: Layout) -> int:
+        return self._channels // self.layer.groups * len(self.phases) * layout.plane
+
+    def offsets(self, layout: Layout) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        """Return where each weight of a filter finds its input, from the group's start."""
+        channels = self.layer.weight.shape[1]
+        phase = {position: i for i, position in enumerate(self.phases)}
+        inside = []
+        for y, x in product(range(self.kernel[0]), range(self.kernel[1])):
+            at = (y * self.dilation[0], x * self.dilation[1])
+            part = phase[(at[0] % self.stride[0], at[1] % self.stride[1])]
+            row, column = at[0] // self.stride[0], at[1] // self.stride[1]
+            inside.append(part * layout.plane + row * layout.row + column)
+        planes = np.arange(channels, dtype=np.int64) * len(self.phases) * layout.plane
+        result: np.ndarray[tuple[int], np.dtype[np.int64]] = (
+            planes[:, None] + np.array(inside, np.int64)
+        ).reshape(-1)
+        return result
+
+
+def _pair(sizes: tuple[int, ...], fill: int) -> tuple[int, int]:
+    full = (fill, *sizes)[-2:]
+    return (full[0], full[1])
+
+
+def _monotone(activation: Activation) -> bool:
+    """Whether a maximum may be taken before."""
+    return activation.kind != "hardswish" and activation.slope >= 0
+
+
+def _fits_inside(pool: Pool) -> bool:
+    """Whether windows lie side by side, so that one block holds them whole."""
+    return (
+        pool.kind == "max"
+        and pool.kernel == pool.stride
+        and not any(map(any, pool.padding))
+        and all(d == 1 for d in pool.dilation)
+    )

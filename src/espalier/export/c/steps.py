@@ -1,0 +1,202 @@
+"""What the generated program does, one step after the other, before it is written as C."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.export.c.layout import Buffer
+from espalier.export.c.targets import Target
+from espalier.export.graph import Activation, Graph, Pool
+
+__all__ = [
+    "ArgmaxStep",
+    "ConcatStep",
+    "ConvolutionStep",
+    "CopyStep",
+    "ElementwiseStep",
+    "LinearStep",
+    "PoolStep",
+    "Program",
+    "SoftmaxStep",
+    "SpreadStep",
+    "Step",
+    "Tile",
+    "Weights",
+]
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Nonzeros, or all weights, in the order in which the kernel reads them."""
+
+    dense: bool
+    together: int
+    """Filters that one pass makes; 1 where sparse."""
+    counts: NDArray[np.int64]
+    """Sparse: nonzeros a filter. Dense: empty."""
+    offsets: NDArray[np.int64]
+    """Where the input lies, in floats: a nonzero each; dense: one list for all filters."""
+    values: NDArray[np.float32 | np.int8]
+    """float32 values; int8 codes where ``scale`` holds the grid's step."""
+    scale: Floats
+    shift: Floats
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of flash."""
+        offset = 2 if not self.offsets.size or self.offsets.max() < 1 << 16 else 4
+        return (
+            self.values.nbytes
+            + self.offsets.size * offset
+            + self.counts.size * 2
+            + self.scale.nbytes
+            + self.shift.nbytes
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """Blocks of sums of one size, at even distances over a plane."""
+
+    rows: int
+    columns: int
+    vectors: int
+    row: int
+    """Row of the first block; so ``column``."""
+    row_count: int
+    """Blocks below each other, ``rows`` apart."""
+    column: int
+    column_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyStep:
+    """Elements from one layout to another; None is the caller's array."""
+
+    node: str
+    source: Buffer | None
+    output: Buffer | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpreadStep:
+    """Take an image apart by the remainders of its coordinates, so that strides become 1."""
+
+    node: str
+    source: Buffer
+    output: Buffer
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    """Above and left."""
+    phases: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvolutionStep:
+    """A convolution of stride 1, with what follows it."""
+
+    node: str
+    source: Buffer
+    output: Buffer
+    base: int
+    """Of the window's first element, from the source's start, in floats."""
+    weights: Weights
+    group_filters: int
+    group_floats: int
+    """From a group's input to the next one's."""
+    tiles: tuple[Tile, ...]
+    activation: Activation | None
+    pool: tuple[int, int]
+    """Rows and columns that a maximum is taken over; ones where none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearStep:
+    """A product with a vector, or with each row."""
+
+    node: str
+    source: Buffer
+    output: Buffer
+    weights: Weights
+    inputs: int
+    activation: Activation | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElementwiseStep:
+    """``activation(scale * (a + b) + shift)``, each part where there is one."""
+
+    node: str
+    sources: tuple[Buffer, ...]
+    output: Buffer
+    scale: Floats | None
+    shift: Floats | None
+    activation: Activation | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStep:
+    """A pooling of any kind."""
+
+    node: str
+    source: Buffer
+    output: Buffer
+    pool: Pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConcatStep:
+    """Channels one after the other, or vectors."""
+
+    node: str
+    sources: tuple[Buffer, ...]
+    output: Buffer
+    sizes: tuple[tuple[int, int, int], ...]
+    """Of each source."""
+    vector: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoftmaxStep:
+    """Over a vector."""
+
+    node: str
+    source: Buffer
+    output: Buffer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArgmaxStep:
+    """Over a vector."""
+
+    node: str
+    source: Buffer
+    output: Buffer
+
+
+Step = (
+    CopyStep
+    | SpreadStep
+    | ConvolutionStep
+    | LinearStep
+    | ElementwiseStep
+    | PoolStep
+    | ConcatStep
+    | SoftmaxStep
+    | ArgmaxStep
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Program:
+    """Steps in order over buffers in one arena."""
+
+    graph: Graph
+    target: Target
+    steps: list[Step] = field(default_factory=list)
+    buffers: list[Buffer] = field(default_factory=list)
+    arena: int = 0
+    """Floats."""

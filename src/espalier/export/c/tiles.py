@@ -1,0 +1,78 @@
+"""How a plane of sums is cut into blocks that stay in registers."""
+
+from collections.abc import Iterable
+from math import lcm
+
+from espalier.export.c.steps import Tile
+
+__all__ = ["BLOCK_VECTORS", "can_pool", "cut", "vectors_of"]
+
+BLOCK_VECTORS = 0.6
+"""What beginning a nonzero costs, in vectors: its offset, its value, the loop."""
+
+
+def can_pool(width: int, row: int, pool: tuple[int, int], *, block: int) -> bool:
+    """Tell whether a block holds whole windows of a maximum."""
+    return pool[0] == 1 or (pool[0] - 1) * row + width <= block
+
+
+def cut(
+    height: int, width: int, row: int, pool: tuple[int, int], *, vectors: int, lanes: int
+) -> tuple[Tile, ...]:
+    """Cut ``height`` rows of ``width`` sums, rows ``row`` apart, at whole windows of ``pool``.
+
+    A block is whole rows, with what lies between them summed and forgotten; a row that is longer
+    than a block is cut itself.
+    """
+    block = vectors * lanes
+    if (pool[0] - 1) * row + width <= block:
+        return _whole_rows(height, width, row, pool[0], block=block, lanes=lanes)
+    step = lcm(lanes, pool[1])
+    parts = -(-width // max(block // step * step, step))
+    columns = -(-width // (parts * step)) * step
+    tiles = [_tile(1, columns, row, lanes, 0, height, 0, width // columns)]
+    rest = width % columns
+    if rest:
+        tiles.append(_tile(1, rest, row, lanes, 0, height, width - rest, 1))
+    return tuple(tile for tile in tiles if tile.column_count)
+
+
+def vectors_of(tiles: Iterable[Tile]) -> float:
+    """Return what a nonzero costs over all blocks, in vectors loaded."""
+    return sum(t.row_count * t.column_count * (t.vectors + BLOCK_VECTORS) for t in tiles)
+
+
+def _whole_rows(
+    height: int, width: int, row: int, unit: int, *, block: int, lanes: int
+) -> tuple[Tile, ...]:
+    options = []
+    for rows in range(unit, height + 1, unit):
+        if (rows - 1) * row + width > block:
+            break
+        rest = height % rows
+        tiles = [_tile(rows, width, row, lanes, 0, height // rows, 0, 1)]
+        if rest:
+            tiles.append(_tile(rest, width, row, lanes, height - rest, 1, 0, 1))
+        options.append(tuple(tiles))
+    return min(options, key=vectors_of)
+
+
+def _tile(
+    rows: int,
+    columns: int,
+    row: int,
+    lanes: int,
+    first_row: int,
+    row_count: int,
+    column: int,
+    column_count: int,
+) -> Tile:
+    return Tile(
+        rows=rows,
+        columns=columns,
+        vectors=-(-((rows - 1) * row + columns) // lanes),
+        row=first_row,
+        row_count=row_count,
+        column=column,
+        column_count=column_count,
+    )

@@ -1,0 +1,108 @@
+"""A graph as a directory of C99 that builds anywhere."""
+
+import contextlib
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Literal, get_args
+
+from espalier.errors import ConfigError, StorageError, nearest
+from espalier.export.c.files import MARK, sources
+from espalier.export.c.lower import lower
+from espalier.export.c.targets import TargetName, find_target
+from espalier.export.c.weights import Optimize
+from espalier.export.graph import Graph
+
+__all__ = ["Arithmetic", "write_c"]
+
+Arithmetic = Literal["float"]
+
+
+def write_c(
+    graph: Graph,
+    directory: str | Path,
+    *,
+    arithmetic: Arithmetic = "float",
+    optimize: Optimize = "speed",
+    target: TargetName = "portable",
+    name: str = "net",
+) -> Path:
+    """Write a network as C99: ``net.c``, ``net.h``, ``net_test.c`` and a Makefile.
+
+    The code needs nothing but the compiler's headers (and ``expf`` for a softmax), takes no heap,
+    works in one arena whose size ``net.h`` begins with, and keeps its weights constant, so that
+    they stay in flash. Every layer skips its zeros, or doesn't, whichever is better.
+
+    Args:
+        graph: what to run.
+        directory: made, or replaced where an earlier export made it; whole or not at all.
+        arithmetic: "float": float32 sums, within 1e-5 of the largest output of float64.
+        optimize: "speed": what the measured costs of the target say is faster, for each layer.
+            "size": what takes fewer bytes; codes of a byte where the grid has them.
+        target: what blocks of sums are sized for; the code runs everywhere all the same. "scalar"
+            for microcontrollers.
+        name: of the files and functions, an identifier of C.
+
+    Returns:
+        The directory.
+
+    Raises:
+        ConfigError: an option is unknown, or the directory holds what no export has made.
+        StorageError: the place can't be written to; an earlier export there stays as it was.
+    """
+    directory = Path(directory)
+    _check(arithmetic, "arithmetic", get_args(Arithmetic))
+    _check(optimize, "optimize", get_args(Optimize))
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ConfigError(f"name={name!r} is no identifier of C; use letters, digits and '_'.")
+    machine = find_target(target)
+    _check_replaceable(directory)
+    _replace_directory(directory, sources(lower(graph, machine, optimize), name))
+    return directory
+
+
+def _check(asked: str, option: str, known: tuple[str, ...]) -> None:
+    if asked not in known:
+        raise ConfigError(
+            f"{option}={asked!r} is unknown; known: {', '.join(known)}.{nearest(asked, known)}"
+        )
+
+
+def _check_replaceable(directory: Path) -> None:
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise ConfigError(f"{directory} is a file; C code takes a directory.")
+    names = sorted(path.name for path in directory.iterdir())
+    makefile = directory / "Makefile"
+    if names and not (makefile.is_file() and MARK in makefile.read_text(errors="replace")):
+        raise ConfigError(
+            f"{directory} holds {names[0]}, which no export has made; name an empty directory."
+        )
+
+
+def _replace_directory(directory: Path, contents: dict[str, str]) -> None:
+    """Write files beside the directory, then move them there in one piece."""
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    except OSError as error:
+        raise StorageError(f"can't write {directory}: {error.strerror}.") from error
+    old = new.with_name(f"{new.name}.old")
+    try:
+        new.chmod(0o755)
+        for name, text in contents.items():
+            (new / name).write_text(text, encoding="ascii", newline="\n")
+        if directory.exists():
+            directory.replace(old)
+        new.replace(directory)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            if old.exists() and not directory.exists():
+                old.replace(directory)
+        raise StorageError(f"can't write {directory}: {error.strerror}.") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        if directory.exists():
+            shutil.rmtree(old, ignore_errors=True)

@@ -1,9 +1,10 @@
 """``espalier study``: many runs from one file, through any number of interruptions."""
 
+import contextlib
 import json
-import sys
+import os
 import time
-from contextlib import redirect_stdout
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,8 +148,7 @@ def _run(
     cells = plan.cells if where is None else matching(plan.cells, where, what="--where")
     write_plan(out, plan)
     try:
-        # What an engine's library prints from its threads is no part of the answer.
-        with redirect_stdout(sys.stderr), show_study(StudyReader(out)) as observer:
+        with show_study(StudyReader(out)) as observer, _silent_threads():
             outcome = run_cells(out, cells, engine, setup, observer)
     except KeyboardInterrupt as error:
         raise StoppedError(
@@ -157,6 +157,16 @@ def _run(
     typer.echo(json.dumps(_as_json(out, outcome)) if as_json else study_summary(out, outcome))
     if not outcome.complete:
         raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _silent_threads() -> Iterator[None]:
+    """Drop what an engine's library prints: standard output is for the answer.
+
+    Ray prints pages of a lost node's log; the reason is among the endings of runs anyway.
+    """
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def _as_json(out: Path, outcome: "StudyOutcome") -> dict[str, Any]:

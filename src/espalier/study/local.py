@@ -90,9 +90,9 @@ class _Running:
 class LocalEngine:
     """Processes of this machine, which die with this one."""
 
-    def __init__(self, jobs: int) -> None:
-        """Allow so many runs at once, >= 1."""
-        self.jobs = jobs
+    def __init__(self, jobs: int, *, claims: bool = True) -> None:
+        """Allow so many runs at once, >= 1; without ``claims``, somebody else holds the cells."""
+        self.jobs, self.claims = jobs, claims
         self.running: list[_Running] = []
         self.refused: list[tuple[Job, Ending]] = []
         """Jobs that could not be started."""
@@ -106,24 +106,26 @@ class LocalEngine:
         """Claim the cell and start a fresh interpreter with the job, which inherits the claim."""
         try:
             make_directory(job.directory)
-            held = take_claim(job.directory)
+            claim = [take_claim(job.directory)] if self.claims else []
         except (BusyError, StorageError) as error:
             self.refused.append((job, ending_of(error)))
             return
-        posix = os.name == "posix"  # elsewhere there are no locks to inherit
+        inherited = claim if os.name == "posix" else []  # elsewhere there are no locks to inherit
+        held = bool(inherited) or not self.claims
         command = [sys.executable, "-m", "espalier.study.worker", job.to_json()]
         try:
             with _log(job.directory) as log:
                 process = subprocess.Popen(  # noqa: S603 - our own module with our own words
-                    [*command, HELD] if posix else command,
+                    [*command, HELD] if held else command,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C reaches this process, which then asks them
-                    pass_fds=(held,) if posix else (),
+                    pass_fds=inherited,
                 )
         finally:
-            os.close(held)
+            for handle in claim:
+                os.close(handle)
         self.running.append(_Running(job, process))
 
     def ended(self, timeout_s: float) -> Sequence[tuple[Job, Ending]]:

@@ -19,6 +19,7 @@ __all__ = [
     "ArtifactVersionError",
     "BusyError",
     "CheckpointError",
+    "CompilerError",
     "ConfigError",
     "DataError",
     "DeadLayerError",
@@ -77,6 +78,10 @@ class CheckpointError(EspalierError):
 
 class StorageError(EspalierError, OSError):
     """A file can't be written: the disk is full, or the place can't be written to."""
+
+
+class CompilerError(EspalierError):
+    """There is no C compiler, or it does not compile what was generated."""
 
 
 class StoppedError(EspalierError):

@@ -2,7 +2,7 @@
 
 from espalier.export.c.targets import TARGETS, Target, TargetName, find_target
 from espalier.export.c.weights import Optimize
-from espalier.export.c.write import Arithmetic, write_c
+from espalier.export.c.write import Arithmetic, code_of, write_c
 
 __all__ = [
     "TARGETS",
@@ -10,6 +10,7 @@ __all__ = [
     "Optimize",
     "Target",
     "TargetName",
+    "code_of",
     "find_target",
     "write_c",
 ]

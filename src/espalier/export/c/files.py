@@ -17,17 +17,15 @@ TOLERANCE = 1e-5
 """Largest difference from float64, over the largest output."""
 
 
-def sources(program: Program, name: str) -> dict[str, str]:
-    """Return the files' contents by their names."""
+def sources(program: Program, name: str, *, complete: bool = True) -> dict[str, str]:
+    """Return the files' contents by their names; code and header only where not ``complete``."""
     writer = Writer(name, program.target)
     for index, step in enumerate(program.steps):
         writer.step(index, step)
-    return {
-        f"{name}.c": _code(program, name, writer),
-        f"{name}.h": _header(program, name),
-        f"{name}_test.c": _test(program, name),
-        "Makefile": _makefile(name),
-    }
+    code = {f"{name}.c": _code(program, name, writer), f"{name}.h": _header(program, name)}
+    if not complete:
+        return code
+    return {**code, f"{name}_test.c": _test(program, name), "Makefile": _makefile(name)}
 
 
 def _arena_bytes(program: Program) -> int:

@@ -14,7 +14,7 @@ from espalier.export.c.targets import TargetName, find_target
 from espalier.export.c.weights import Optimize
 from espalier.export.graph import Graph
 
-__all__ = ["Arithmetic", "write_c"]
+__all__ = ["Arithmetic", "code_of", "write_c"]
 
 Arithmetic = Literal["float"]
 
@@ -60,6 +60,11 @@ def write_c(
     _check_replaceable(directory)
     _replace_directory(directory, sources(lower(graph, machine, optimize), name))
     return directory
+
+
+def code_of(graph: Graph, *, target: TargetName, name: str = "net") -> dict[str, str]:
+    """Return the code and header of a network for the host, by file names, made for speed."""
+    return sources(lower(graph, find_target(target), "speed"), name, complete=False)
 
 
 def _check(asked: str, option: str, known: tuple[str, ...]) -> None:

@@ -1,0 +1,148 @@
+"""A network compiled for this machine: numpy arrays in, numpy arrays out."""
+
+import ctypes
+import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.errors import CompilerError, ConfigError
+from espalier.export.c import code_of
+from espalier.export.graph import Graph
+from espalier.runtime.cache import default_directory, library_of
+from espalier.runtime.compiler import find_compiler
+
+__all__ = ["CompiledNetwork", "compile"]
+
+Floats = NDArray[np.float32]
+
+
+class CompiledNetwork:
+    """Runs a network; safe to call from several threads at once.
+
+    Every call takes working memory of its own, and the interpreter's lock is free while it runs.
+    """
+
+    def __init__(self, graph: Graph, library: Path, *, threads: int) -> None:
+        self.input_shape = graph.input.shape
+        self.output_shape = graph.output.shape
+        self.threads = threads
+        """Samples of a batch that run at the same time."""
+        self.library = library
+        """The shared library's file."""
+        try:
+            loaded = ctypes.CDLL(str(library))
+        except OSError as error:
+            raise CompilerError(
+                f"can't load {library}: {error}. Remove the file, so that it is built anew."
+            ) from error
+        self._run = loaded.net_run_many
+        self._run.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long, ctypes.c_void_p)
+        self._run.restype = ctypes.c_int
+        loaded.net_arena_bytes.restype = ctypes.c_long
+        self.arena_bytes: int = loaded.net_arena_bytes()
+        """Working memory of one sample."""
+        self._arenas: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
+        self._pool = ThreadPoolExecutor(threads, "espalier") if threads > 1 else None
+
+    def __call__(self, inputs: NDArray[Any]) -> Floats:
+        """Run a batch.
+
+        Args:
+            inputs: (batch, *input_shape), float32, normalized as the network was trained; an empty
+                batch is fine, and so is any order in memory.
+
+        Returns:
+            (batch, *output_shape), float32; each row is that of the sample alone, bit for bit.
+
+        Raises:
+            ConfigError: inputs of another shape or type.
+        """
+        self._check(inputs)
+        inputs = np.ascontiguousarray(inputs)
+        count = len(inputs)
+        outputs = np.zeros((count, *self.output_shape), np.float32)
+        if count <= 1 or self._pool is None:
+            self._part(inputs, outputs)
+            return outputs
+        edges = np.linspace(0, count, min(self.threads, count) + 1).astype(int).tolist()
+        parts = [slice(first, end) for first, end in pairwise(edges)]
+        list(self._pool.map(lambda part: self._part(inputs[part], outputs[part]), parts))
+        return outputs
+
+    def _part(self, inputs: Floats, outputs: Floats) -> None:
+        try:
+            arena = self._arenas.get_nowait()
+        except Empty:
+            arena = np.zeros(self.arena_bytes, np.uint8)
+        pointers = [array.ctypes.data for array in (inputs, outputs, arena)]
+        status = self._run(pointers[0], pointers[1], len(inputs), pointers[2])
+        self._arenas.put(arena)
+        assert status == 0  # noqa: S101  # no pointer is null
+
+    def _check(self, inputs: NDArray[Any]) -> None:
+        wanted = f"(batch, {', '.join(map(str, self.input_shape))})"
+        if not isinstance(inputs, np.ndarray):
+            raise ConfigError(
+                f"inputs are a {type(inputs).__name__}; the network takes a numpy array {wanted}."
+            )
+        if inputs.dtype != np.float32:
+            raise ConfigError(
+                f"inputs are {inputs.dtype}; the network takes normalized float32: "
+                "images scaled to [0, 1], then normalized, then .astype(numpy.float32)."
+            )
+        if inputs.ndim != len(self.input_shape) + 1 or inputs.shape[1:] != self.input_shape:
+            raise ConfigError(f"inputs have shape {inputs.shape}; the network takes {wanted}.")
+
+
+def compile(
+    source: Graph | str | Path,
+    *,
+    cache_dir: str | Path | None = None,
+    threads: int | None = None,
+) -> CompiledNetwork:
+    """Build a network for this machine's vector units and load it; the second time from the cache.
+
+    Args:
+        source: a graph, or the path of an artifact.
+        cache_dir: where libraries are kept; $ESPALIER_CACHE or the platform's cache where None.
+        threads: samples of a batch that run at the same time, >= 1; the cores that this process may
+            use where None.
+
+    Raises:
+        CompilerError: no C compiler is found; the message says what to install.
+        StorageError: the cache can't be written to.
+        ConfigError: ``threads`` is less than 1, or the network has a layer that C knows not.
+        ArtifactError: the file is not a whole artifact.
+
+    Example:
+        >>> network = compile("net.espalier")  # doctest: +SKIP
+        >>> network(images).argmax(1)  # doctest: +SKIP
+    """
+    threads = _cores() if threads is None else threads
+    if threads < 1:
+        raise ConfigError(f"threads={threads} is less than 1; use at least 1.")
+    graph = source if isinstance(source, Graph) else _open(Path(source))
+    if not prod(graph.input.shape) or not prod(graph.output.shape):
+        raise ConfigError("the network has no input or no output; there is nothing to run.")
+    compiler = find_compiler()
+    directory = default_directory() if cache_dir is None else Path(cache_dir)
+    library = library_of(code_of(graph, target=compiler.target), compiler, directory)
+    return CompiledNetwork(graph, library, threads=threads)
+
+
+def _open(path: Path) -> Graph:
+    from espalier.export.trace import graph_of  # torch takes long to import
+
+    return graph_of(path)
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -1,18 +1,29 @@
-"""How small networks get: ours against the entropy and against what else there is.
+r"""How small networks get: ours against the entropy and against what else there is.
 
     python benchmarks/artifact_size.py [FILE.espalier ..] [--json]
 
 Reads every network in benchmarks/networks/ and the files given. Counts the tensors of 10,000
 weights and more, compressed ones only; small tensors, what is left dense and the header stand on
 lines of their own. Every other codec gets the layout, of several, that suits it best.
+
+DeepCABAC's core coder (NNCodec, ISO/IEC 15938-17) joins where Python finds its module, which its
+sources build without the rest of the package:
+
+    pip install pybind11; pip download --no-deps --no-binary :all: nncodec; tar xf nncodec-*.tar.gz
+    cd nncodec-*/src/nncodec/extensions/deepCABAC/source
+    g++ -O2 -std=c++17 -shared -fPIC $(python -m pybind11 --includes) -I. -ILib -ILib/CommonLib \
+        -ILib/EncLib -ILib/DecLib *.cpp Lib/*/*.cpp -o deepCABAC.so    # PYTHONPATH=.
 """
 
 import argparse
+import contextlib
+import itertools
 import json
 import lzma
 import math
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -89,6 +100,26 @@ def ours(coder: Any) -> Callable[[Tensors], int]:
     )
 
 
+def deep_cabac(module: Any) -> Callable[[Tensors], int]:
+    """Return the size under DeepCABAC's coder, each tensor with the best of its settings."""
+
+    def size(rows: np.ndarray, flags: int, skip: int, optimized: int) -> int:
+        empty = ~rows.any(axis=1) if skip else np.zeros(len(rows))
+        encoder = module.Encoder()
+        encoder.initCtxModels(flags, optimized)
+        off = (module.HdspMode.AlwaysOff, np.zeros(2, np.int8))
+        encoder.encodeLayer(rows.copy(), 0, 0, 0, 0, skip, empty.astype(np.int32), *off, 0, 0)
+        return len(encoder.finish())
+
+    def best(e: Encoded) -> int:
+        rows = np.zeros(e.shape, np.int32)
+        rows[e.mask] = e.codes
+        settings = itertools.product((1, 2, 4, 8, 11), (0, 1), (0, 1))
+        return min(size(rows.reshape(len(rows), -1), *setting) for setting in settings)
+
+    return lambda tensors: sum(map(best, tensors.values()))
+
+
 def coders() -> dict[str, Callable[[Tensors], float]]:
     """Return what is compared, by name."""
     found: dict[str, Callable[[Tensors], float]] = {
@@ -100,11 +131,12 @@ def coders() -> dict[str, Callable[[Tensors], float]]:
         "bitmask": bitmask,
         "csr": csr,
     }
-    try:
+    with contextlib.suppress(ImportError):
         import zstandard
-    except ImportError:
-        return found
-    found["zstd-19"] = smallest(zstandard.ZstdCompressor(level=19).compress)
+
+        found["zstd-19"] = smallest(zstandard.ZstdCompressor(level=19).compress)
+    with contextlib.suppress(ImportError):
+        found["deepcabac"] = deep_cabac(import_module("deepCABAC"))
     return found
 
 

@@ -32,6 +32,10 @@ from espalier.export.tracing import Tracing, as_floats, bound, operator_name, sh
 
 __all__ = ["OPERATORS", "convert"]
 
+WORKING = (
+    "convolutions over one or two axes, fully connected layers, batch normalization, ReLU, ReLU6, "
+    "leaky ReLU, hardswish, pooling, sums, concatenation, flattening, softmax and argmax"
+)
 Kind = Literal["max", "average"]
 Doubles = NDArray[np.float64]
 
@@ -44,8 +48,7 @@ def convert(t: Tracing, at: fx.Node) -> Value:
     """
     name = operator_name(at)
     if name not in OPERATORS:
-        known = ", ".join(sorted({n.removeprefix("aten.").lstrip("_") for n in OPERATORS}))
-        t.fail(at, f"no target knows this operator; known are {known}")
+        t.fail(at, f"no target knows this operator; {WORKING} work")
     return OPERATORS[name](t, at)
 
 
@@ -105,7 +108,7 @@ def _linear(t: Tracing, at: fx.Node) -> Value:
 def _normalization(t: Tracing, at: fx.Node) -> Value:
     a = bound(at)
     x = t.value(at, a["input"])
-    mean, variance = t.constant(a["running_mean"]), t.constant(a["running_var"])
+    mean, variance = (t.constant(a.get(f"running_{part}")) for part in ("mean", "var"))
     if a.get("training") or mean is None or variance is None:
         t.fail(at, "it normalizes by the batch's own statistics; track running ones")
     channels = x.shape[0]
@@ -240,12 +243,13 @@ def _arithmetic(t: Tracing, at: fx.Node) -> Value:
             scale, shift = alpha * ones, c
         case "sub", True:
             scale, shift = ones, -alpha * c
-        case "sub", False:
+        case ("sub", False) | ("rsub", True):
             scale, shift = -alpha * ones, c
         case "mul", _:
             scale, shift = c, zeros
         case "div", True if a.get("rounding_mode") is None:
-            scale, shift = 1 / c, zeros
+            with np.errstate(divide="ignore"):  # refused below
+                scale, shift = 1 / c, zeros
         case _:
             t.fail(at, "only a division by a constant works")
     if not np.isfinite(scale).all():
@@ -370,7 +374,7 @@ def _argmax(t: Tracing, at: fx.Node) -> Value:
 _BY_FUNCTION: dict[Callable[[Tracing, fx.Node], Value], str] = {
     _convolution: "conv1d conv2d",
     _linear: "linear",
-    _normalization: "batch_norm _native_batch_norm_legit_no_training",
+    _normalization: "batch_norm _native_batch_norm_legit_no_training _native_batch_norm_legit",
     _activation("relu"): "relu",
     _activation("relu6"): "relu6",
     _activation("leaky_relu"): "leaky_relu",
@@ -383,11 +387,11 @@ _BY_FUNCTION: dict[Callable[[Tracing, fx.Node], Value], str] = {
     _over_space("average"): "mean",
     _over_space("max"): "amax",
     _add: "add",
-    _arithmetic: "sub mul div",
+    _arithmetic: "sub rsub mul div",
     _concat: "cat concat concatenate",
     _reshape: "flatten view reshape _unsafe_view squeeze unflatten unsqueeze",
     _same: "alias clone contiguous detach detach_ lift_fresh_copy",
-    _dropout: "dropout feature_dropout alpha_dropout feature_alpha_dropout",
+    _dropout: "dropout native_dropout feature_dropout alpha_dropout feature_alpha_dropout",
     _slice: "slice",
     _pad: "pad constant_pad_nd",
     _softmax: "softmax _softmax",

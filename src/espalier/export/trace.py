@@ -35,6 +35,7 @@ def graph_of(
     model: nn.Module | None = None,
     *,
     head: Head = "logits",
+    input_shape: tuple[int, ...] | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> Graph:
     """Return the graph of an artifact's network; compressed weights keep their grids.
@@ -43,6 +44,7 @@ def graph_of(
         path: of the artifact.
         model: what to fill and trace; where None, it is built by the file's name.
         head: what is added at the end.
+        input_shape: of one sample, for files that do not say it.
         max_bytes: cap on the decoded size.
 
     Raises:
@@ -54,7 +56,7 @@ def graph_of(
     artifact = read(path, max_bytes=max_bytes)
     network = load(path, model, max_bytes=max_bytes)
     encoded = {n: t for n, t in artifact.tensors.items() if isinstance(t, Encoded)}
-    shape, mean, std = _input(artifact.metadata, path)
+    shape, mean, std = _input(artifact.metadata, path, input_shape)
     graph = trace(network, shape, encoded=encoded, head=head)
     return replace(graph, mean=mean, std=std, classes=artifact.metadata.classes)
 
@@ -91,16 +93,21 @@ def trace(
 
 
 def _input(
-    metadata: Metadata, path: str | Path
+    metadata: Metadata, path: str | Path, shape: tuple[int, ...] | None
 ) -> tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]:
+    """Return the input's shape, and its means and deviations, empty where the file has none."""
     given = metadata.input
     if given is None:
-        raise ConfigError(
-            f"{path} does not say the shape of its network's input; pack it with "
-            "input={'shape': ..., ...}, or call trace(model, input_shape)."
-        )
+        if shape is None:
+            raise ConfigError(
+                f"{path} does not say the shape of its network's input; give it as input_shape."
+            )
+        return shape, (), ()
+    said = tuple(given["shape"])
+    if shape not in (None, said):
+        raise ConfigError(f"{path} says that its network takes {said}, not {shape}.")
     mean, std = (tuple(float(n) for n in given[name]) for name in ("mean", "std"))
-    return tuple(given["shape"]), mean, std
+    return said, mean, std
 
 
 def _exported(model: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
@@ -110,14 +117,22 @@ def _exported(model: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
         warnings.simplefilter("ignore")  # torch's own, about itself
         try:
             program = torch.export.export(model, (example,))
-            # after this, nothing is done in place any more
-            return cast(ExportedProgram, program.run_decompositions({}))
+            if any(_writes(node) for node in program.graph.nodes):
+                program = cast(ExportedProgram, program.run_decompositions({}))
+            return program
         except Exception as error:
             lines = str(error).strip().splitlines() or [""]
             raise ExportError(
                 f"torch.export can't trace {type(model).__name__} with an input of "
                 f"{tuple(shape)}: {type(error).__name__}: {lines[0]}"
             ) from error
+
+
+def _writes(node: fx.Node) -> bool:
+    """Tell whether an operator changes its input in place; decomposed, none does."""
+    schema = getattr(node.target, "_schema", None)
+    arguments = () if schema is None else schema.arguments
+    return any(a.alias_info is not None and a.alias_info.is_write for a in arguments)
 
 
 @contextmanager
@@ -154,13 +169,13 @@ def _walk(t: Tracing, program: ExportedProgram) -> Value:
                 t.known[node] = t.input
             elif node.name in constants:
                 t.known[node] = constants[node.name]
-        elif node.op == "call_function":
+        elif node.op == "call_function" and node.users:
             computed = _computed(t, node)
             t.known[node] = convert(t, node) if computed is None else computed
         elif node.op == "output":
             return _output(t, node)
-        else:
-            t.fail(node, f"a node of kind {node.op}")
+        elif node.op != "call_function":
+            t.fail(node, f"torch.export made a node of kind {node.op}")
     raise ExportError("the network has no output.")
 
 
@@ -180,8 +195,10 @@ def _computed(t: Tracing, node: fx.Node) -> Constant | None:
     """Compute what only constants go into, such as a weight with a parametrization."""
     reads = node.all_input_nodes
     found = [t.constant(n) for n in reads]
-    if not reads or any(c is None for c in found):
+    if any(c is None for c in found):
         return None
+    if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        t.fail(node, "it is random")
     tensors = {n: c.tensor for n, c in zip(reads, found, strict=True) if c is not None}
     args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: tensors[n])
     target = cast(Any, node.target)

@@ -12,9 +12,10 @@ TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 SOURCES := pyproject.toml constraints.txt setup.py $(wildcard src/espalier/*.c src/espalier/*.h)
 
 # What some tests need beyond Python: command:package, installed by `make ci-deps` where missing.
-APT_TOOLS := gcc:gcc g++:g++ clang:clang chromium:chromium
+APT_TOOLS := gcc:gcc g++:g++ clang:clang chromium:chromium npm:npm
+WEB := examples/browser/node_modules/.package-lock.json
 
-.PHONY: demo test test-all lint format ci-deps wheel clean
+.PHONY: demo test test-all lint format ci-deps tools wheel clean
 
 demo: $(READY)
 	$(BIN)/espalier demo
@@ -41,11 +42,18 @@ $(READY): $(SOURCES)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 
-ci-deps:
+ci-deps: tools
+	$(MAKE) $(WEB)
+
+tools:
 	@missing=""; for tool in $(APT_TOOLS); do \
 	  command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; done; \
 	if [ -z "$$missing" ]; then echo "all tools are there"; \
 	else apt-get update -q && apt-get install -q -y --no-install-recommends $$missing; fi
+
+$(WEB): examples/browser/package-lock.json # onnxruntime-web, for the browser example and its test
+	npm ci --prefix examples/browser --ignore-scripts --no-audit --no-fund
+	touch $@
 
 wheel: $(READY)
 	$(BIN)/python -m pip wheel -q --no-deps -w dist .

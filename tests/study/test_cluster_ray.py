@@ -16,11 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from espalier.records import read_study
+from espalier.records import StudyRecords, read_study
 
-from .test_chaos import LONGEST_S, SMALL_DATA, STUDY, same_study
+from .test_chaos import LONGEST_S, SMALL_DATA, same_study
+from .test_chaos import STUDY as LONG
 
 pytestmark = pytest.mark.slow
+
+STUDY = LONG.replace("epochs = 60", "epochs = 16")
 
 ONLY_RUNS = "import sys\nif {'espalier', 'espalier.study.worker'} & set(sys.orig_argv):"
 """Ray's own processes begin at once, without the data."""
@@ -75,9 +78,10 @@ class Nodes:
         return self.start(out, "--engine", "ray", "--address", self.address, *options)
 
 
-@pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Nodes]:
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     """Start two nodes with one CPU each and a token; leave no process of theirs behind."""
+    tmp_path = tmp_path_factory.mktemp("nodes")
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'espalier[ray]'")
     small_data = ONLY_RUNS + textwrap.indent(SMALL_DATA, "    ")
     (tmp_path / "sitecustomize.py").write_text(small_data)
@@ -144,28 +148,37 @@ def epochs(study: Path) -> list[int]:
     return [len(path.read_bytes().splitlines()) for path in study.glob("runs/*/metrics.jsonl")]
 
 
-def test_a_study_outlives_a_node(nodes: Nodes) -> None:
-    """Nodes see the directory; one is killed in the midst of a run."""
+@pytest.fixture(scope="module")
+def whole(nodes: Nodes) -> StudyRecords:
+    """Return the study as this machine runs it."""
     code, _, err = end(nodes.start("whole", "--jobs", "2"))
     assert code == 0, err
-    study = nodes.on_ray("killed", "--json")
-    wait_for(lambda: sum(n >= 3 for n in epochs(nodes.place / "killed")) >= 2, study)
-
-    nodes.kill_one()
-    code, out, err = end(study)
-
-    assert code == 0, err
-    assert out.count("\n") == 1, out
-    assert "again" in err
-    same_study(read_study(nodes.place / "whole"), read_study(nodes.place / "killed"))
-    assert read_study(nodes.place / "killed").problems == ()
-    assert not list(nodes.place.glob("killed/runs/*/.place"))
+    return read_study(nodes.place / "whole")
 
 
-def test_nodes_that_do_not_see_the_directory_send_the_files(nodes: Nodes) -> None:
+def test_another_token_is_refused(nodes: Nodes) -> None:
+    """At once, and nothing is written."""
+    nodes.environment["RAY_AUTH_TOKEN"], token = "0" * 64, nodes.environment["RAY_AUTH_TOKEN"]
+    try:
+        code, _, err = end(nodes.on_ray("refused"))
+    finally:
+        nodes.environment["RAY_AUTH_TOKEN"] = token
+
+    assert (code, "the cluster refuses the token of this machine" in err) == (2, True), err
+    assert not (nodes.place / "refused").exists()
+
+
+def test_what_no_node_has_room_for_is_refused(nodes: Nodes) -> None:
+    """Instead of waiting for ever."""
+    code, _, err = end(nodes.on_ray("large", "--gpus", "0.5", "--device", "cuda"))
+
+    assert code == 2
+    assert "has 1 CPUs and 0.5 GPUs for a run; they have 1 CPUs and 0 GPUs, 1 CPUs and 0" in err
+    assert not (nodes.place / "large").exists()
+
+
+def test_nodes_that_see_no_directory_send_files(nodes: Nodes, whole: StudyRecords) -> None:
     """Also those of runs that are stopped in their midst, and get them back to go on."""
-    code, _, err = end(nodes.start("whole", "--jobs", "2"))
-    assert code == 0, err
     out = "/proc/self/cwd/apart"  # another place for every process that asks
     study = nodes.on_ray(out)
     wait_for(lambda: sum(sum(epochs(f)) >= 3 for f in nodes.folder.glob("espalier-*")) >= 2, study)
@@ -181,4 +194,20 @@ def test_nodes_that_do_not_see_the_directory_send_the_files(nodes: Nodes) -> Non
     code, _, err = end(nodes.on_ray(out))
     assert code == 0, err
     assert err.count("goes on after epoch") == 2
-    same_study(read_study(nodes.place / "whole"), read_study(stopped))
+    same_study(whole, read_study(stopped))
+
+
+def test_a_study_outlives_a_node(nodes: Nodes, whole: StudyRecords) -> None:
+    """Nodes see the directory; one is killed in the midst of a run."""
+    study = nodes.on_ray("killed", "--json")
+    wait_for(lambda: sum(n >= 3 for n in epochs(nodes.place / "killed")) >= 2, study)
+
+    nodes.kill_one()
+    code, out, err = end(study)
+
+    assert code == 0, err
+    assert out.count("\n") == 1, out
+    assert "again" in err
+    same_study(whole, read_study(nodes.place / "killed"))
+    assert read_study(nodes.place / "killed").problems == ()
+    assert not list(nodes.place.glob("killed/runs/*/.place"))

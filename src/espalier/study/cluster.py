@@ -38,6 +38,8 @@ LOOK_S = 1.0
 AUTH_MODE = "RAY_AUTH_MODE"
 AUTH_MODES = ("token", "k8s")
 """Ways in which Ray asks who somebody is."""
+REFUSED = b"InvalidAuthToken"
+"""What Ray's messages of a wrong token have in common."""
 
 TRY = """
 import json, sys
@@ -376,33 +378,48 @@ def _connect(address: str) -> Any:
 
 
 def _try(address: str) -> None:
-    """Join the cluster from another process, which can be ended when it takes too long.
+    """Join the cluster from other processes: with the token, and with a wrong one.
 
     Raises:
-        ConfigError: it didn't work; says why.
+        ConfigError: the first didn't work, or the second did; says why.
+    """
+    trouble = _join(address, {"RAY_NUM_REDIS_GET_RETRIES": "3"})
+    if trouble:
+        raise ConfigError(
+            f"--address {address}: {trouble}. docs/studies.md says how to start a cluster and "
+            "where its token belongs."
+        )
+    wrong = {"RAY_NUM_REDIS_GET_RETRIES": "1", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    if os.environ[AUTH_MODE] == AUTH_MODES[0] and not _join(address, wrong):
+        raise ConfigError(
+            f"--address {address}: this cluster runs what anybody sends it, since it was started "
+            f"without a token. Start it again with {AUTH_MODE}=token; docs/studies.md says how."
+        )
+
+
+def _join(address: str, environment: Mapping[str, str]) -> str:
+    """Join the cluster in a process that is ended when it takes too long; return what went wrong.
+
+    ``""`` if nothing did.
     """
     try:
         done = subprocess.run(  # noqa: S603 - our own words
             [sys.executable, "-c", TRY, address],
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=CONNECT_S,
             check=False,
         )
+    except subprocess.TimeoutExpired:
+        return f"no Ray cluster answered within {CONNECT_S:g} s"
+    if REFUSED in done.stderr:
+        return "the cluster refuses the token of this machine"
+    try:
         found = json.loads(done.stdout.splitlines()[-1])
-    except subprocess.TimeoutExpired as error:
-        raise ConfigError(
-            f"--address {address}: no Ray cluster answered within {CONNECT_S:g} s. Is its head "
-            "running there, with its port open to this machine?"
-        ) from error
-    except (ValueError, IndexError) as error:
-        raise ConfigError(f"--address {address}: Ray ended while it joined the cluster.") from error
-    if found is not None:
-        kind, words = found
-        raise ConfigError(
-            f"--address {address}: {kind}: {_first(words)}. docs/studies.md says how to start a "
-            "cluster and where its token belongs."
-        )
+    except (ValueError, IndexError):
+        return f"Ray ended with code {done.returncode} while it joined the cluster"
+    return "" if found is None else f"{found[0]}: {_first(found[1])}"
 
 
 def _ending_of_ray(error: Exception, host: str) -> Ending:

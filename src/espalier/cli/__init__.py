@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from espalier.cli.demo import demo
+from espalier.cli.export import export
 from espalier.cli.inspect import inspect
 from espalier.cli.pack import pack, unpack, verify
 from espalier.cli.report import report
+from espalier.cli.run import run
 from espalier.cli.study import study
 from espalier.cli.train import train
-from espalier.errors import ConfigError, EspalierError, SelectionError
+from espalier.errors import ConfigError, EspalierError, ExportError, SelectionError
 
 __all__ = ["app", "main"]
 
@@ -33,6 +35,8 @@ app.command()(pack)
 app.command()(inspect)
 app.command()(verify)
 app.command()(unpack)
+app.command()(export)
+app.command()(run)
 app.command()(demo)
 app.command()(report)
 app.add_typer(study, name="study")
@@ -66,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(args=arguments, prog_name="espalier")
-    except (ConfigError, SelectionError) as error:
+    except (ConfigError, ExportError, SelectionError) as error:
         _exit(error, WRONG_USAGE)
     except EspalierError as error:
         _exit(error, FAILURE)

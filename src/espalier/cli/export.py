@@ -1,0 +1,137 @@
+"""``espalier export``: C99 or ONNX from a packed network."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from espalier.artifact import DEFAULT_MAX_BYTES
+from espalier.cli.pack import MaxBytes
+from espalier.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from espalier.export.graph import Graph
+
+__all__ = ["ModelName", "export", "open_graph"]
+
+ModelName = Annotated[
+    str | None,
+    typer.Option(help="What builds the network, module:function, where it is your own."),
+]
+C, ONNX = "C", "ONNX"
+HEADS = ("logits", "softmax", "argmax")
+CALIBRATION_SAMPLES = 1024
+
+
+def export(
+    file: Annotated[Path, typer.Argument(help="An Espalier file.", metavar="FILE")],
+    to: Annotated[str, typer.Option("--to", help="c or onnx.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The directory of the C code, or the ONNX file.")
+    ],
+    model: ModelName = None,
+    head: Annotated[
+        str, typer.Option(help="What the network ends with: logits, softmax or argmax.")
+    ] = "logits",
+    arithmetic: Annotated[
+        str | None, typer.Option(help="float (default) or int.", rich_help_panel=C)
+    ] = None,
+    optimize: Annotated[
+        str | None, typer.Option(help="speed (default) or size.", rich_help_panel=C)
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="What blocks are sized for: portable (default), scalar for microcontrollers, sse, "
+            "avx2, avx512 or neon; the code runs everywhere.",
+            rich_help_panel=C,
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="float (default); packed: the same from a small file; int8: fast, off the "
+            "trained grid.",
+            rich_help_panel=ONNX,
+        ),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Images, or a .npy of samples, from which integer targets take their ranges; "
+            f"{CALIBRATION_SAMPLES:,} of them are enough."
+        ),
+    ] = None,
+    max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
+) -> None:
+    """Write a network as C99 that needs nothing, or as ONNX that stock runtimes open."""
+    _check(to, "--to", ("c", "onnx"))
+    _check(head, "--head", HEADS)
+    only_c = {"arithmetic": arithmetic, "optimize": optimize, "target": target}
+    only_onnx = {"profile": profile}
+    for name, value in (only_onnx if to == "c" else only_c).items():
+        if value is not None:
+            raise ConfigError(f"--{name} is not for --to {to}.")
+    graph = open_graph(file, model, head=head, max_bytes=max_bytes)
+    options: dict[str, Any] = {k: v for k, v in (only_c | only_onnx).items() if v is not None}
+    if calibration is not None:
+        options["calibration"] = _calibration(file, calibration, max_bytes)
+    typer.echo(_write_c(graph, out, options) if to == "c" else _write_onnx(graph, out, options))
+
+
+def open_graph(
+    file: Path, model: str | None, *, head: str = "logits", max_bytes: int = DEFAULT_MAX_BYTES
+) -> "Graph":
+    """Return the graph of a file's network, whose builder may be the user's own.
+
+    Raises:
+        ArtifactError: the file is damaged.
+        ConfigError: the network can't be built, or isn't that of the file.
+        ExportError: an operator that no target knows.
+    """
+    from espalier.artifact import open_artifact
+    from espalier.export.trace import graph_of
+
+    built: nn.Module | None = None
+    if model is not None:
+        from espalier.models import build_model
+
+        with open_artifact(file, max_bytes=max_bytes) as opened:
+            network = opened.metadata.network
+        same = network is not None and network["name"] == model
+        built = build_model(model, **(network["options"] if network is not None and same else {}))
+    return graph_of(file, built, head=head, max_bytes=max_bytes)  # type: ignore[arg-type]
+
+
+def _write_c(graph: "Graph", out: Path, options: dict[str, Any]) -> str:
+    from espalier.export.c import write_c
+
+    write_c(graph, out, **options)
+    files = sorted(out.iterdir())
+    sizes = ", ".join(f"{path.name} {path.stat().st_size:,}" for path in files)
+    return f"{out}: {sizes} bytes; `make -C {out} test` builds and tests it"
+
+
+def _write_onnx(graph: "Graph", out: Path, options: dict[str, Any]) -> str:
+    from espalier.export.onnx import write_onnx
+
+    write_onnx(graph, out, **options)
+    return f"{out}: {out.stat().st_size:,} bytes"
+
+
+def _calibration(file: Path, given: Path, max_bytes: int) -> Any:
+    from espalier.artifact import open_artifact
+    from espalier.export.inputs import find_inputs
+
+    with open_artifact(file, max_bytes=max_bytes) as opened:
+        description = opened.metadata.input
+    return find_inputs(given, description).spread(CALIBRATION_SAMPLES)
+
+
+def _check(asked: str, option: str, known: tuple[str, ...]) -> None:
+    if asked not in known:
+        raise ConfigError(
+            f"{option} {asked}: expected one of {', '.join(known)}.{nearest(asked, known)}"
+        )

@@ -1,0 +1,209 @@
+"""The commands ``export`` and ``run``: what they write and print, and how they refuse."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from espalier.artifact import Metadata, write
+from espalier.encoded import encode
+from espalier.models import build_model
+
+from .conftest import Command
+
+INPUT = {"shape": [3, 8, 8], "type": "uint8", "scale": 255, "mean": [0.5] * 3, "std": [0.25] * 3}
+OWN = '''
+from torch import nn
+
+
+def small(classes: int = 3) -> nn.Module:
+    """A network of one's own."""
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, classes))
+
+
+def strange() -> nn.Module:
+    """One that no target knows."""
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(144, 3))
+'''
+
+
+def save(path: Path, model: torch.nn.Module, **metadata: Any) -> Path:
+    """Write a network on a grid of eighths."""
+    tensors: dict[str, Any] = {}
+    for name, tensor in model.state_dict().items():
+        array = tensor.numpy()
+        if array.ndim > 1:
+            array = np.round(array * 8).astype(np.float32) / 8
+            tensors[name] = encode(array, step=0.125, bits=5)
+        else:
+            tensors[name] = array
+    write(path, tensors, Metadata(**metadata))
+    return path
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    """A residual network for small images, classes named."""
+    torch.manual_seed(0)
+    options = {"classes": 3, "width": 2}
+    return save(
+        tmp_path / "net.espalier",
+        build_model("resnet20", **options),
+        network={"name": "resnet20", "options": options},
+        input=INPUT,
+        classes=("ant", "bee", "cat"),
+    )
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Three images."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a network of one's own, whose module lies in the current folder."""
+    (tmp_path / "own_nets.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ESPALIER_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_c(espalier: Command, network: Path, tmp_path: Path) -> None:
+    """A directory of C; the line says what is in it."""
+    out = tmp_path / "net"
+    done = espalier("export", network, "--to", "c", "-o", out, "--optimize", "size")
+    assert done.code == 0, done.err
+    assert {p.name for p in out.iterdir()} >= {"net.c", "net.h", "Makefile"}
+    assert "net.c" in done.out
+
+
+@pytest.mark.parametrize("profile", [None, "packed", "int8"])
+def test_onnx(
+    espalier: Command, network: Path, images: Path, tmp_path: Path, profile: str | None
+) -> None:
+    """A file; integers are calibrated on a folder of images."""
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    out = tmp_path / "net.onnx"
+    options = [] if profile is None else ["--profile", profile]
+    options += ["--calibration", images] if profile == "int8" else []
+    done = espalier("export", network, "--to", "onnx", "-o", out, *options)
+    assert done.code == 0, done.err
+    assert f"{out.stat().st_size:,} bytes" in done.out
+    session = runtime.InferenceSession(out.read_bytes(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: np.zeros((2, 3, 8, 8), np.float32)})
+    assert found.shape == (2, 3)
+
+
+def test_run(espalier: Command, network: Path, images: Path, own: Path) -> None:
+    """The classes are PyTorch's; a line of JSON holds them too."""
+    from espalier.bridge import load
+
+    pictures = [np.asarray(Image.open(path)) for path in sorted(images.iterdir())]
+    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 255
+    expected = load(network)((x - 0.5) / 0.25).softmax(-1)
+    done = espalier("run", network, "--input", images, "--json")
+    assert done.code == 0, done.err
+    rows = json.loads(done.out)["rows"]
+    assert [row["index"] for row in rows] == expected.argmax(1).tolist()
+    names = ("ant", "bee", "cat")
+    assert [row["class"] for row in rows] == [names[i] for i in expected.argmax(1)]
+    found = [row["probability"] for row in rows]
+    assert found == pytest.approx(expected.amax(1).tolist(), rel=1e-4)
+    shown = espalier("run", network, "-i", images).out.splitlines()
+    assert len(shown) == 3
+    assert all(row["class"] in line for row, line in zip(rows, shown, strict=True))
+
+
+def test_a_network_of_ones_own(espalier: Command, own: Path, images: Path) -> None:
+    """--model builds it, with the options of the file."""
+    from espalier.models import build_model
+
+    model = build_model("own_nets:small", classes=5)
+    described = {"name": "own_nets:small", "options": {"classes": 5}}
+    path = save(own / "own.espalier", model, network=described, input=INPUT)
+    refused = espalier("export", path, "--to", "c", "-o", own / "c")
+    assert refused.code == 2
+    assert "Only Espalier's own networks are built by name" in refused.err
+    done = espalier("export", path, "--to", "c", "-o", own / "c", "--model", "own_nets:small")
+    assert done.code == 0, done.err
+    done = espalier("run", path, "-i", images, "--model", "own_nets:small", "--json")
+    assert {row["class"] for row in json.loads(done.out)["rows"]} == {None}
+
+
+def test_an_unknown_operator(espalier: Command, own: Path) -> None:
+    """It is named with its place, and nothing is written."""
+    model = build_model("own_nets:strange")
+    path = save(own / "own.espalier", model, input=INPUT)
+    for to, out in (("c", "c"), ("onnx", "net.onnx")):
+        done = espalier("export", path, "--to", to, "-o", own / out, "--model", "own_nets:strange")
+        assert done.code == 2
+        assert "aten.sigmoid in module '1' (Sigmoid) can't be exported" in done.err
+        assert len(done.err.splitlines()) == 1
+        assert not (own / out).exists()
+
+
+def test_a_damaged_file(espalier: Command, network: Path, images: Path, tmp_path: Path) -> None:
+    """Exit code 1, and nothing is written."""
+    content = bytearray(network.read_bytes())
+    content[-3] ^= 1
+    network.write_bytes(bytes(content))
+    for arguments in (["export", network, "--to", "c", "-o", tmp_path / "net"], ["run", network]):
+        options = ["-i", images] if arguments[0] == "run" else []
+        done = espalier(*arguments, *options)
+        assert done.code == 1
+        assert "changed since" in done.err
+    assert not (tmp_path / "net").exists()
+
+
+def test_images_of_another_size(espalier: Command, network: Path, images: Path, own: Path) -> None:
+    """Named, with both sizes; nothing is printed for the others."""
+    Image.fromarray(np.zeros((9, 7, 3), np.uint8)).save(images / "z.png")
+    done = espalier("run", network, "-i", images)
+    assert done.code == 1
+    assert "z.png is 7 x 9 pixels; the network takes 8 x 8" in done.err
+    assert done.out == ""
+
+
+def test_no_compiler(
+    espalier: Command, network: Path, images: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 1; one line says what is wrong."""
+    monkeypatch.setenv("CC", "no-such-compiler")
+    done = espalier("run", network, "-i", images)
+    assert done.code == 1
+    assert "no-such-compiler" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--to", "tflite"], "--to tflite: expected one of c, onnx"),
+        (["--to", "c", "--profile", "int8"], "--profile is not for --to c"),
+        (["--to", "onnx", "--optimize", "size"], "--optimize is not for --to onnx"),
+        (["--to", "c", "--head", "sofmax"], "Did you mean 'softmax'"),
+        (["--to", "c", "--optimize", "spead"], "Did you mean 'speed'"),
+        (["--to", "onnx", "--profile", "half"], "profile='half' is unknown"),
+        (["--to", "c", "--model", "nowhere:net"], "no module 'nowhere'"),
+        (["--to", "c", "--model", "paper_cnn"], "the file's network is not this model"),
+    ],
+)
+def test_wrong_usage(
+    espalier: Command, network: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    """Exit code 2, one line, nothing written."""
+    done = espalier("export", network, "-o", tmp_path / "out", *options)
+    assert done.code == 2
+    assert message in done.err
+    assert not (tmp_path / "out").exists()

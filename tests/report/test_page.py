@@ -1,5 +1,6 @@
 """The page in a real browser: from disk, alone, in light, in dark, on a phone."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,3 +125,30 @@ def test_fits_the_screen(page: Any) -> None:
     """The page itself never scrolls sideways; wide tables do so alone."""
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator("figure.chart svg").count() >= 10
+
+
+def test_portuguese_is_written_with_commas(browser: Any, tmp_path: Path) -> None:
+    """Hovering, choosing and filtering, with commas or points."""
+    published_study(tmp_path / "study")
+    write_report(tmp_path / "study", tmp_path / "report", lang="pt")
+    opened = browser.new_page()
+    opened.goto((tmp_path / "report" / "index.html").as_uri())
+    point = opened.locator('[data-key="figure2"] .dot').nth(7)
+    point.scroll_into_view_if_needed()
+    point.hover(force=True)
+    assert re.search(r"γ 0,\d+ · \d+ bits · taxa 0,01: \d+,\d\d %", opened.inner_text("#tip"))
+    opened.fill("input[name=floor]", "84")
+    assert "γ 0,375 · 8 bits · taxa 0,01 — 84,78 %" in opened.inner_text("output")
+    for words in ("γ 0,5 · 4 bits", "γ 0.5 · 4 bits", "taxa 0,01 γ 0,5 · 4 bits"):
+        opened.fill(".filters input", words)
+        assert [*zip(column(opened, 0), column(opened, 1), strict=True)] == [("0,5", "4")]
+    opened.close()
+
+
+def test_print_keeps_within_the_paper(browser: Any, index: str) -> None:
+    """No table is wider than a sheet of A4 between its margins."""
+    opened = browser.new_page(viewport={"width": 702, "height": 1000})  # 186 mm at 96 a inch
+    opened.emulate_media(media="print")
+    opened.goto(index)
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    opened.close()

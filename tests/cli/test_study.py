@@ -216,6 +216,8 @@ def test_an_interrupt_says_how_to_go_on(
         (("--device", "tpu"), "device='tpu'"),
         (("--engine", "rey"), "--engine rey: expected local or ray. Did you mean 'ray'"),
         (("--address", "auto"), "--address is of a cluster; add --engine ray"),
+        (("--gpus", "0.5"), "--gpus is of a cluster; add --engine ray"),
+        (("--engine", "ray"), "--engine ray needs --address: auto"),
         (("--data-dir", "none"), "--data-dir none does not exist"),
         (("--retries", "-1"), "--retries"),
     ],

@@ -86,13 +86,14 @@ def calibrate(graph: Graph, model: bytes, calibration: Floats) -> dict[str, Rang
     session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     reached: dict[str, tuple[float, float]] = {}
     for name, values in _runs(graph, session, calibration):
-        low, high = reached.get(name, (0.0, 0.0))
-        reached[name] = (min(low, float(values.min())), max(high, float(values.max())))
-        if not np.isfinite(reached[name]).all() or not np.isfinite(values).all():
+        least, most = float(values.min()), float(values.max())
+        if not np.isfinite((least, most)).all():
             raise NonFiniteError(f"{_place(graph, name)}: calibration makes it exceed float32.")
+        low, high = reached.get(name, (0.0, 0.0))
+        reached[name] = (min(low, least), max(high, most))
     counts = {name: np.zeros(BINS, np.int64) for name in reached}
     for name, values in _runs(graph, session, calibration):
-        counts[name] += np.histogram(values, BINS, _span(*reached[name]))[0]
+        counts[name] += _histogram(values, *_span(*reached[name]))
     return {name: _least_error(counts[name], *reached[name]) for name in reached}
 
 
@@ -103,6 +104,14 @@ def _runs(graph: Graph, session: Any, calibration: Floats) -> Iterator[tuple[str
         chunk = calibration[start : start + CHUNK]
         yield graph.input.name, chunk
         yield from zip(names, session.run(names, {graph.input.name: chunk}), strict=True)
+
+
+def _histogram(values: Floats, low: float, high: float) -> NDArray[np.int64]:
+    """Count values in even bins; several times as fast as numpy's, which cares about edges."""
+    bins = ((values.reshape(-1) - np.float32(low)) * np.float32(BINS / (high - low))).astype(
+        np.int32
+    )
+    return np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS)
 
 
 def _span(low: float, high: float) -> tuple[float, float]:

@@ -152,6 +152,12 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "view": (lambda x: x.view(x.size(0), -1), "Flatten"),
     "reshape": (lambda x: x.reshape(-1, 3 * 12 * 12), "Flatten"),
     "squeeze": (lambda x: x.mean((2, 3), keepdim=True).squeeze(), "Pool Flatten"),
+    "in place on a view": (lambda x: F.relu(x.flatten(1), inplace=True), "Flatten Activation"),
+    "there and back": (lambda x: x.view(-1, 9, 48).view(-1, 3, 12, 12).relu(), "Activation"),
+    "zeros first": (
+        lambda x: F.conv2d(F.pad(x, (1, 0, 2, 1)), torch.ones(2, 3, 2, 3).to(x), padding=(0, 1)),
+        "Convolution",
+    ),
     "sum": (lambda x: x + F.relu(x), "Activation Add"),
     "sum in place": (lambda x: F.relu(x).add_(x), "Activation Add"),
     "twice": (lambda x: x + x, "Add"),
@@ -284,16 +290,20 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "a pixel each": (lambda x: x * torch.ones(12), "one number a channel works"),
     "random": (lambda x: x + torch.rand(1), "it is random"),
     "two": (lambda x: (x, x), "returns several values"),  # type: ignore[arg-type,return-value]
-    "choice": (lambda x: x if x.sum() > 0 else -x, "torch.export can't trace Calls"),
+    "choice": (
+        lambda x: x if x.sum() > 0 else -x,
+        r"can't trace Calls with an input of \(3, 12, 12\): Guard.*At .*test_trace\.py:",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused(name: str) -> None:
+def test_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What no target can compute is named, with the reason."""
     function, message = REFUSED[name]
     with pytest.raises(ExportError, match=message):
         trace(Calls(function), IMAGE)
+    assert not capsys.readouterr().err
 
 
 def test_refusals_say_where() -> None:

@@ -5,7 +5,7 @@ One function an operator, or a few that differ in nothing; :data:`OPERATORS` is 
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from espalier.export.graph import (
     Softmax,
     Value,
 )
-from espalier.export.tracing import Tracing, as_floats, bound, operator_name, shape_of
+from espalier.export.tracing import Reshaped, Tracing, as_floats, bound, operator_name, shape_of
 
 __all__ = ["OPERATORS", "convert"]
 
@@ -40,7 +40,7 @@ Kind = Literal["max", "average"]
 Doubles = NDArray[np.float64]
 
 
-def convert(t: Tracing, at: fx.Node) -> Value:
+def convert(t: Tracing, at: fx.Node) -> Value | Reshaped:
     """Turn one operator into what the graph has for it.
 
     Raises:
@@ -282,13 +282,13 @@ def _concat(t: Tracing, at: fx.Node) -> Value:
     return parts[0] if len(parts) == 1 else t.add(at, Concat(), *parts)
 
 
-def _reshape(t: Tracing, at: fx.Node) -> Value:
-    x, shape = t.value(at, at.args[0]), shape_of(at)
+def _reshape(t: Tracing, at: fx.Node) -> Value | Reshaped:
+    given = t.known.get(cast(fx.Node, at.args[0]))
+    x = given.value if isinstance(given, Reshaped) else t.value(at, at.args[0])
+    shape = shape_of(at)
     if shape == x.shape:
         return x
-    if shape != (math.prod(x.shape),):
-        t.fail(at, f"it turns {x.shape} into {shape}; only flattening to one axis works")
-    return t.add(at, Flatten(), x)
+    return t.add(at, Flatten(), x) if shape == (math.prod(x.shape),) else Reshaped(x, at)
 
 
 def _same(t: Tracing, at: fx.Node) -> Value:
@@ -371,7 +371,8 @@ def _argmax(t: Tracing, at: fx.Node) -> Value:
     return t.add(at, Argmax(), x, shape=(1,))
 
 
-_BY_FUNCTION: dict[Callable[[Tracing, fx.Node], Value], str] = {
+Converter = Callable[[Tracing, fx.Node], Value | Reshaped]
+_BY_FUNCTION: dict[Converter, str] = {
     _convolution: "conv1d conv2d",
     _linear: "linear",
     _normalization: "batch_norm _native_batch_norm_legit_no_training _native_batch_norm_legit",
@@ -397,7 +398,7 @@ _BY_FUNCTION: dict[Callable[[Tracing, fx.Node], Value], str] = {
     _softmax: "softmax _softmax",
     _argmax: "argmax",
 }
-OPERATORS: dict[str, Callable[[Tracing, fx.Node], Value]] = {
+OPERATORS: dict[str, Converter] = {
     **{f"aten.{n}": f for f, names in _BY_FUNCTION.items() for n in names.split()},
     "getitem": _getitem,
 }

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from espalier.encoded import decode
 from espalier.export.graph import (
     Affine,
     Convolution,
@@ -23,13 +24,15 @@ def simplified(graph: Graph) -> Graph:
     """Return the same network with fewer layers; grids of weights stay as they are.
 
     An affine goes into the convolution, linear layer or affine before it, where that feeds nothing
-    else; windows of one entry become the stride of a 1x1 layer that follows.
+    else; windows of one entry become the stride of a 1x1 layer that follows; zeros around an image
+    become the padding of a convolution.
     """
     before = None
     while before != len(graph.nodes):
         before = len(graph.nodes)
         graph = _merge(graph, _take_affine)
         graph = _merge(graph, _take_stride)
+        graph = _merge(graph, _take_zeros)
     return graph
 
 
@@ -61,7 +64,8 @@ def _merge(graph: Graph, take: Callable[[Layer, Layer], Layer | None]) -> Graph:
             made[node.output.name] = node
             continue
         del made[first.output.name]
-        name = first.name if isinstance(first.layer, Convolution | Linear) else node.name
+        takes = isinstance(node.layer, Affine) and isinstance(first.layer, Convolution | Linear)
+        name = first.name if takes else node.name
         made[node.output.name] = Node(name, joined, first.inputs, node.output)
     return replace(graph, nodes=tuple(made.values()))
 
@@ -90,6 +94,19 @@ def _take_stride(first: Layer, second: Layer) -> Layer | None:
         return None
     stride = tuple(a * b for a, b in zip(first.stride, second.stride, strict=True))
     return replace(second, stride=stride)
+
+
+def _take_zeros(first: Layer, second: Layer) -> Layer | None:
+    """Let a convolution put the zeros around its input that a copying one put there."""
+    if not isinstance(first, Convolution) or not isinstance(second, Convolution):
+        return None
+    weight = first.weight
+    copies = weight.shape[1:] == (1,) * (weight.mask.ndim - 1) and bool((decode(weight) == 1).all())
+    plain = bool((first.scale == 1).all() and (first.shift == 0).all()) and set(first.stride) == {1}
+    if not copies or not plain or first.groups != weight.shape[0]:
+        return None
+    both = zip(first.padding, second.padding, strict=True)
+    return replace(second, padding=tuple((a[0] + b[0], a[1] + b[1]) for a, b in both))
 
 
 def _is_padded(layer: Pool | Convolution) -> bool:

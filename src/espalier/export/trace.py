@@ -1,15 +1,19 @@
 """From a network in torch, or its artifact, to the graph that targets are made of."""
 
+import logging
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
 from torch import fx, nn
-from torch.export.exported_program import ExportedProgram
+from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
 
 from espalier.artifact import DEFAULT_MAX_BYTES, Metadata, read
 from espalier.bridge import load
@@ -20,7 +24,7 @@ from espalier.export.dead import without_dead
 from espalier.export.graph import Argmax, Graph, Node, Softmax, Value
 from espalier.export.operators import convert
 from espalier.export.simplify import rounded, simplified
-from espalier.export.tracing import Constant, Tracing
+from espalier.export.tracing import Constant, Tracing, line_of
 
 __all__ = ["Head", "graph_of", "trace"]
 
@@ -113,8 +117,7 @@ def _input(
 def _exported(model: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
     first = next(model.parameters(), torch.zeros(()))
     example = torch.zeros(BATCH, *shape, dtype=first.dtype, device=first.device)
-    with _evaluating(model), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, about itself
+    with _evaluating(model), _quietly():
         try:
             program = torch.export.export(model, (example,))
             if any(_writes(node) for node in program.graph.nodes):
@@ -122,10 +125,25 @@ def _exported(model: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
             return program
         except Exception as error:
             lines = str(error).strip().splitlines() or [""]
+            line = line_of(str(error)) or line_of("".join(traceback.format_exception(error)))
             raise ExportError(
                 f"torch.export can't trace {type(model).__name__} with an input of "
                 f"{tuple(shape)}: {type(error).__name__}: {lines[0]}"
+                + (f" At {line}." if line else "")
             ) from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep what torch prints about itself to itself; the error says what there is to say."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _writes(node: fx.Node) -> bool:
@@ -173,7 +191,7 @@ def _walk(t: Tracing, program: ExportedProgram) -> Value:
             computed = _computed(t, node)
             t.known[node] = convert(t, node) if computed is None else computed
         elif node.op == "output":
-            return _output(t, node)
+            return _output(t, node, program)
         elif node.op != "call_function":
             t.fail(node, f"torch.export made a node of kind {node.op}")
     raise ExportError("the network has no output.")
@@ -205,14 +223,20 @@ def _computed(t: Tracing, node: fx.Node) -> Constant | None:
     return Constant(target(*args, **kwargs))
 
 
-def _output(t: Tracing, node: fx.Node) -> Value:
-    outputs = node.args[0]
-    if not isinstance(outputs, tuple | list) or len(outputs) != 1:
+def _output(t: Tracing, node: fx.Node, program: ExportedProgram) -> Value:
+    """Return what the network returns; beside it may stand what it changes in place."""
+    outputs = cast(tuple[Any, ...], node.args[0])
+    specs = program.graph_signature.output_specs
+    returned = [
+        output
+        for output, spec in zip(outputs, specs, strict=True)
+        if spec.kind is OutputKind.USER_OUTPUT
+    ]
+    if len(returned) != 1:
         raise ExportError("the network returns several values; only one tensor works.")
-    found = t.known.get(cast(fx.Node, outputs[0]))
-    if not isinstance(found, Value):
+    if not isinstance(returned[0], fx.Node) or t.constant(returned[0]) is not None:
         raise ExportError("the network's output does not depend on its input.")
-    return found
+    return t.value(node, returned[0])
 
 
 def _needed(graph: Graph) -> Graph:

@@ -16,7 +16,17 @@ from espalier.encoded import Encoded, encode
 from espalier.errors import ExportError
 from espalier.export.graph import Floats, Layer, Node, Sizes, Value
 
-__all__ = ["Constant", "Tracing", "bound", "operator_name", "place_of", "shape_of"]
+__all__ = [
+    "Constant",
+    "Reshaped",
+    "Tracing",
+    "as_floats",
+    "bound",
+    "line_of",
+    "operator_name",
+    "place_of",
+    "shape_of",
+]
 
 TORCH = Path(torch.__file__).parent
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in \S+\n\s*(?P<code>[^\n]*)')
@@ -35,6 +45,17 @@ class Constant:
         return cast(NDArray[np.float64], self.tensor.detach().cpu().double().numpy())
 
 
+@dataclass(frozen=True, slots=True)
+class Reshaped:
+    """A value in another shape, which only another reshape can take back."""
+
+    value: Value
+    at: fx.Node
+
+
+Known = Value | Constant | Reshaped
+
+
 @dataclass(slots=True)
 class Tracing:
     """Layers so far. Scales and shifts are float64 until the trace is done and rounds them once."""
@@ -42,7 +63,7 @@ class Tracing:
     input: Value
     encoded: Mapping[str, Encoded]
     nodes: list[Node] = field(default_factory=list)
-    known: dict[fx.Node, Value | Constant] = field(default_factory=dict)
+    known: dict[fx.Node, Known] = field(default_factory=dict)
 
     def add(self, at: fx.Node, layer: Layer, *inputs: Value, shape: Sizes | None = None) -> Value:
         """Add a layer that stands for ``at``; its output has the shape that torch says."""
@@ -57,6 +78,9 @@ class Tracing:
     def value(self, at: fx.Node, given: Any) -> Value:
         """Return the value that an operator reads."""
         found = self.known.get(given) if isinstance(given, fx.Node) else None
+        if isinstance(found, Reshaped):
+            shapes = f"{found.value.shape} into {shape_of(found.at)}"
+            self.fail(found.at, f"it turns {shapes}; only flattening to one axis works")
         if not isinstance(found, Value):
             self.fail(at, "it reads a constant where a value of the network is expected")
         return found
@@ -133,15 +157,17 @@ def place_of(at: fx.Node) -> str:
     path, kind = _module(at)
     kind = kind.rpartition(".")[2]
     inside = f"in module {path!r} ({kind})" if path else f"in the model ({kind})"
-    frames = [
-        frame
-        for frame in FRAME.finditer(at.meta.get("stack_trace") or "")
-        if not Path(frame["file"]).is_relative_to(TORCH)
-    ]
+    line = line_of(at.meta.get("stack_trace") or "")
+    return f"{inside}, at {line}" if line else inside
+
+
+def line_of(trace: str) -> str:
+    """Return the innermost line of a stack trace that is not torch's own, or an empty text."""
+    frames = [f for f in FRAME.finditer(trace) if not Path(f["file"]).is_relative_to(TORCH)]
     if not frames:
-        return inside
+        return ""
     last = frames[-1]
-    return f"{inside}, at {last['file']}:{last['line']} ({last['code'].strip()})"
+    return f"{last['file']}:{last['line']} ({last['code'].strip()})"
 
 
 def _module(at: fx.Node) -> tuple[str, str]:

@@ -75,6 +75,12 @@ def run(  # noqa: PLR0913, PLR0917 - the command line is flat
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try runs again that were given up before.")
     ] = False,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard", help="Runs write curves for TensorBoard too: --logdir is the study."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a study, or go on with it: finished runs are skipped, cut-off ones continued.
@@ -100,8 +106,10 @@ def run(  # noqa: PLR0913, PLR0917 - the command line is flat
     from espalier.study.local import LocalEngine, available_cores, share_machine
     from espalier.study.planning import find_definition, open_study
     from espalier.study.runner import Setup
-    from espalier.train import resolve_device
+    from espalier.train import require_tensorboard, resolve_device
 
+    if tensorboard:
+        require_tensorboard()
     if engine == "ray":
         cluster = share_cluster(address, jobs, threads, device=device, gpus=gpus)
         target = torch.device(cluster.device)
@@ -117,6 +125,7 @@ def run(  # noqa: PLR0913, PLR0917 - the command line is flat
         threads=(cluster or local).threads,
         retries=retries,
         retry_failed=retry_failed,
+        tensorboard=tensorboard,
     )
     runner = LocalEngine(local.jobs) if cluster is None else RayEngine(cluster)
     _run(out, plan, where, runner, setup, as_json=as_json)

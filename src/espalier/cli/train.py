@@ -182,6 +182,14 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Write curves for TensorBoard too, into tensorboard/ in the run's directory.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -230,6 +238,7 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             threads=threads,
             resume=resume,
             baseline=baseline,
+            tensorboard=tensorboard,
             as_json=as_json,
         )
     except KeyboardInterrupt as error:  # training itself saves and says so
@@ -245,6 +254,7 @@ def _run(
     threads: int | None,
     resume: bool,
     baseline: str | None,
+    tensorboard: bool,
     as_json: bool,
 ) -> None:
     from espalier import train as training  # torch: only once there is something to train
@@ -253,6 +263,8 @@ def _run(
     from espalier.train.memory import keep_freed_memory
 
     keep_freed_memory()
+    if tensorboard:
+        training.require_tensorboard()
     target = training.resolve_device(device)
     compared = training.read_baseline(baseline) if baseline is not None else None
     if out is not None and resume and settings["precision"] == "auto":
@@ -270,7 +282,7 @@ def _run(
             threads=threads,
             resume=resume,
             baseline=compared,
-            progress=progress,
+            progress=training.TensorBoard(out, progress) if tensorboard else progress,
         )
     typer.echo(json.dumps(result.to_json()) if as_json else summary(result, out))
 

@@ -29,6 +29,8 @@ class Job:
     """``cpu``, ``cuda`` or ``cuda:N``."""
     threads: int | None
     """Of a run that begins; one that goes on keeps its own. None leaves it to torch."""
+    tensorboard: bool = False
+    """Write curves for TensorBoard too."""
 
     @property
     def run_id(self) -> str:
@@ -49,6 +51,7 @@ class Job:
                 "data_dir": None if self.data_dir is None else str(self.data_dir),
                 "device": self.device,
                 "threads": self.threads,
+                "tensorboard": self.tensorboard,
             }
         )
 

@@ -44,6 +44,8 @@ class Setup:
     """How often a run that crashed is tried again without having finished another epoch."""
     retry_failed: bool = False
     """Try runs again that were given up before."""
+    tensorboard: bool = False
+    """Runs write curves for TensorBoard too."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -192,6 +194,7 @@ class _Queue:
             data_dir=self.setup.data_dir,
             device=device,
             threads=self.setup.threads,
+            tensorboard=self.setup.tensorboard,
         )
         self.in_flight[name] = job
         self.engine.start(job)

@@ -18,7 +18,7 @@ from espalier.files import make_directory
 from espalier.records.claim import claim
 from espalier.records.study import FAILURE
 from espalier.study.job import HELD, Ending, Job, ending_of
-from espalier.train import RunDirectory, train
+from espalier.train import RunDirectory, Silent, TensorBoard, train
 from espalier.train.memory import keep_freed_memory
 
 __all__ = ["main", "run_job"]
@@ -62,6 +62,7 @@ def _train(job: Job) -> None:
         device=job.device,
         threads=None if goes_on else job.threads,
         resume=True,
+        progress=TensorBoard(job.directory, Silent()) if job.tensorboard else None,
     )
 
 

@@ -8,6 +8,7 @@ from espalier.train.outcome import Baseline, read_baseline
 from espalier.train.packing import pack_run, packed_run, verify_run
 from espalier.train.progress import Moment, Progress, Silent
 from espalier.train.resolve import resolve_spec
+from espalier.train.tensorboard import TensorBoard, require_tensorboard
 
 __all__ = [
     "Baseline",
@@ -15,10 +16,12 @@ __all__ = [
     "Progress",
     "RunDirectory",
     "Silent",
+    "TensorBoard",
     "load_weights",
     "pack_run",
     "packed_run",
     "read_baseline",
+    "require_tensorboard",
     "resolve_device",
     "resolve_spec",
     "train",

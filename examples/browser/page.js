@@ -9,7 +9,7 @@ try {
   const network = await open(url);
   element("network").textContent =
     `${url}: ${network.bytes.toLocaleString("en")} bytes, profile ${network.facts.profile}, ` +
-    `${network.shape.join(" × ")}, opened in ${network.opened.toFixed(0)} ms.`;
+    `${network.shape.join(" × ")}, opened (runtime included) in ${network.opened.toFixed(0)} ms.`;
   element("image").addEventListener("change", async ({ target }) => {
     element("error").textContent = "";
     try {

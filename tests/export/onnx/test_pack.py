@@ -1,4 +1,4 @@
-"""Every layout of packed weights expands to the weights, bit for bit, and is as small as it says."""
+"""Every layout of packed weights expands to the weights, bit for bit, and is small."""
 
 from collections.abc import Callable
 

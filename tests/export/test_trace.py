@@ -306,6 +306,19 @@ def test_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert not capsys.readouterr().err
 
 
+@pytest.mark.parametrize("shape", [(2**31 - 1, 2**31 - 1), (3, 0, 3)])
+def test_inputs_beyond_all_bounds(shape: tuple[int, ...]) -> None:
+    """Nothing is allocated for what a file claims."""
+    with pytest.raises(ExportError, match=r"numbers; 1 to 268435456 work"):
+        trace(nn.ReLU(), shape)
+
+
+def test_an_input_that_does_not_fit() -> None:
+    """The network's own complaint, in one line."""
+    with pytest.raises(ExportError, match=r"can't trace Linear with an input of \(7,\): .*shapes"):
+        trace(nn.Linear(8, 2), (7,))
+
+
 def test_refusals_say_where() -> None:
     """The module's path, and the line of the user's own code."""
     inner = nn.Sequential(nn.Conv2d(3, 3, 1), nn.GELU())

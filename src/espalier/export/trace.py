@@ -1,6 +1,7 @@
 """From a network in torch, or its artifact, to the graph that targets are made of."""
 
 import logging
+import math
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,8 @@ Head = Literal["logits", "softmax", "argmax"]
 """What the network ends with: as it is, or with a layer more."""
 BATCH = 2
 """Of the trace; 1 could be mistaken for an axis of size 1."""
+MAX_INPUT = 2**28
+"""Most numbers in one sample: a file may come from a stranger."""
 
 
 def graph_of(
@@ -115,6 +118,10 @@ def _input(
 
 
 def _exported(model: nn.Module, shape: tuple[int, ...]) -> ExportedProgram:
+    if not 0 < math.prod(shape) <= MAX_INPUT:
+        raise ExportError(
+            f"an input of {tuple(shape)} has {math.prod(shape)} numbers; 1 to {MAX_INPUT} work."
+        )
     first = next(model.parameters(), torch.zeros(()))
     example = torch.zeros(BATCH, *shape, dtype=first.dtype, device=first.device)
     with _evaluating(model), _quietly():

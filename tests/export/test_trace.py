@@ -315,7 +315,9 @@ def test_inputs_beyond_all_bounds(shape: tuple[int, ...]) -> None:
 
 def test_an_input_that_does_not_fit() -> None:
     """The network's own complaint, in one line."""
-    with pytest.raises(ExportError, match=r"can't trace Linear with an input of \(7,\): .*shapes"):
+    with pytest.raises(
+        ExportError, match=r"can't trace Linear with an input of \(7,\): Runtime.*\.$"
+    ):
         trace(nn.Linear(8, 2), (7,))
 
 

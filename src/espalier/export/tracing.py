@@ -28,7 +28,7 @@ __all__ = [
     "shape_of",
 ]
 
-TORCH = Path(torch.__file__).parent
+NOT_THE_USERS = (Path(torch.__file__).parent, Path(__file__).parents[1])
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in \S+\n\s*(?P<code>[^\n]*)')
 
 
@@ -162,12 +162,17 @@ def place_of(at: fx.Node) -> str:
 
 
 def line_of(trace: str) -> str:
-    """Return the innermost line of a stack trace that is not torch's own, or an empty text."""
-    frames = [f for f in FRAME.finditer(trace) if not Path(f["file"]).is_relative_to(TORCH)]
+    """Return the innermost line of a stack trace that is the user's, or an empty text."""
+    frames = [frame for frame in FRAME.finditer(trace) if _is_users(frame["file"])]
     if not frames:
         return ""
     last = frames[-1]
     return f"{last['file']}:{last['line']} ({last['code'].strip()})"
+
+
+def _is_users(file: str) -> bool:
+    ours = any(Path(file).is_relative_to(folder) for folder in NOT_THE_USERS)
+    return not ours and not file.startswith("<")
 
 
 def _module(at: fx.Node) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 from tests.export.networks import NETWORKS, inputs_for
+from tests.export.networks import Builder as NetworkBuilder
 
 from espalier.encoded import encode
 from espalier.errors import ConfigError, DataError, NonFiniteError, StorageError
@@ -148,6 +149,21 @@ def test_the_runtime_fuses_integers(graph: Graph, tmp_path: Path) -> None:
     assert not {"Conv", "FusedConv", "Gemm", "FusedGemm"} & set(found)
 
 
+@pytest.mark.parametrize("activation", ["relu", "relu6", None])
+def test_a_convolution_at_the_end_is_fused_too(activation: str | None, tmp_path: Path) -> None:
+    """Where a network ends in a convolution, or in what clips one, it writes integers."""
+    build = NetworkBuilder(3, 6, 6)
+    build.conv(4, (3, 3))
+    if activation:
+        build.activation(activation)
+    graph = build.graph()
+    path = write(graph, tmp_path, "int8")
+    assert "QLinearConv" in operators(path)
+    inputs = inputs_for(graph)
+    expected = run(graph, inputs)
+    assert np.abs(outputs(path, inputs) - expected).max() <= 0.08 * np.abs(expected).max()
+
+
 def test_small_codes_stay_on_their_grid(tmp_path: Path) -> None:
     """Codes up to 64 are stored as they are, their sign with a negative scale turned around."""
     graph = one_linear(np.array([[32.0, -1.5], [0.5, 0.0]]), scale=[-2.0, 0.25])
@@ -177,6 +193,15 @@ def test_a_bias_beyond_what_integers_hold_widens_the_scale(tmp_path: Path) -> No
     inputs = inputs_for(graph, 8)
     found = outputs(write(graph, tmp_path, "int8"), inputs)
     np.testing.assert_allclose(found, run(graph, inputs), rtol=1e-3, atol=0.05)
+
+
+def test_integers_of_nothing_are_zero(tmp_path: Path) -> None:
+    """Inputs that are all zero at calibration, filters without weight or bias: no grid is void."""
+    graph = one_linear(np.zeros((3, 4)), shift=[0.0, 1.0, 0.0])
+    path = tmp_path / "net.onnx"
+    write_onnx(graph, path, profile="int8", calibration=np.zeros((2, 4), np.float32))
+    found = outputs(path, np.zeros((1, 4), np.float32))
+    np.testing.assert_allclose(found, [[0.0, 1.0, 0.0]], atol=1e-6)
 
 
 @pytest.mark.parametrize("profile", ["float", "packed", "int8"])
@@ -287,6 +312,15 @@ def test_a_weight_that_overflows_is_named(profile: str, tmp_path: Path) -> None:
     graph = one_linear(np.array([[3e38, 1.0]]), scale=10.0)
     with pytest.raises(NonFiniteError, match="fc: scaled weights exceed float32"):
         refused(tmp_path, graph, profile=profile)
+
+
+def test_a_network_beyond_what_a_file_holds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protobuf's messages have a largest size."""
+    monkeypatch.setattr("espalier.export.onnx.write.LIMIT", 1000)
+    with pytest.raises(ConfigError, match="an ONNX file holds 1,000"):
+        refused(tmp_path)
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from espalier.errors import DataError, NonFiniteError
 from espalier.export.graph import Graph
 from espalier.export.onnx.builder import require
 
-__all__ = ["Range", "calibrate", "check_calibration"]
+__all__ = ["FINEST", "Range", "calibrate", "check_calibration"]
 
 Floats = NDArray[np.float32]
 LEVELS = 255
@@ -19,6 +19,8 @@ LEVELS = 255
 BINS = 2048
 SHRINKS = np.linspace(0.3, 1.0, 29)
 """Parts of the range seen that are tried."""
+FINEST = 1e-12
+"""The least step of any grid, so that products of two are far from where float32 ends."""
 CHUNK = 32
 """Samples at once, since every value is kept."""
 
@@ -34,7 +36,7 @@ class Range:
     def over(cls, low: float, high: float) -> "Range":
         """Return the grid that reaches from ``low`` to ``high``, both widened to hold zero."""
         low, high = min(low, 0.0), max(high, 0.0)
-        scale = max((high - low) / LEVELS, float(np.finfo(np.float32).tiny) * 2**20)
+        scale = max((high - low) / LEVELS, FINEST)
         return cls(np.float32(scale), np.uint8(np.clip(round(-low / scale), 0, LEVELS)))
 
     def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ from espalier.export.graph import (
     Softmax,
 )
 from espalier.export.onnx.builder import Builder
-from espalier.export.onnx.calibrate import Range
+from espalier.export.onnx.calibrate import FINEST, Range
 from espalier.export.onnx.layers import add_layer
 from espalier.export.onnx.plain import column, weighted
 
@@ -104,7 +104,7 @@ def _integers(
     """
     rank = layer.weight.mask.ndim
     scale = layer.scale.astype(np.float64)
-    finest = np.abs(layer.shift) / (float(read.scale) * BIAS_LIMIT) + np.finfo(np.float32).tiny
+    finest = np.abs(layer.shift) / (float(read.scale) * BIAS_LIMIT) + FINEST
     grid, codes = layer.weight.grid, layer.weight.codes
     if isinstance(grid, Uniform) and (not codes.size or np.abs(codes).max() <= LARGEST):
         integers = np.zeros(layer.weight.shape, np.int64)
@@ -130,18 +130,19 @@ def _quantized(graph: Graph) -> set[str]:
     """
     users = graph.users()
     kept = {graph.input.name}
+    clipped: set[str] = set()
+    """Convolutions whose activation must be written as integers in their place."""
     for node in graph.nodes:
         name, layer = node.output.name, node.layer
         readers = [user.layer for user in users[name]]
-        if _same_range(layer):
+        taken_in = _clipped(readers) and isinstance(layer, Convolution | Linear | Add | Concat)
+        if taken_in:
+            if isinstance(layer, Convolution):
+                clipped.add(name)
+        elif _same_range(layer):
             if node.inputs[0] in kept and _useful(readers):
                 kept.add(name)
-        elif isinstance(layer, Convolution):
-            if not _clipped(readers):
-                kept.add(name)
-        elif _useful(readers) and not (
-            isinstance(layer, Linear | Add | Concat) and _clipped(readers)
-        ):
+        elif isinstance(layer, Convolution) or node.inputs[0] in clipped or _useful(readers):
             kept.add(name)
     return kept
 

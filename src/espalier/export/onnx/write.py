@@ -78,7 +78,7 @@ def write_onnx(
             _add_float(build, graph, packed=profile == "packed")
         case "int8":
             given = check_calibration(graph, calibration)
-            ranges = calibrate(graph, _float_model(graph).SerializeToString(), given)
+            ranges = calibrate(graph, _checked(_float_model(graph)), given)
             more["calibration_samples"] = len(given)
             more["weights_off_grid"] = add_quantized(build, graph, ranges)
     write_atomically(path, _checked(_model(build, graph, profile, more)))

@@ -1,7 +1,7 @@
 """``espalier export``: C99 or ONNX from a packed network."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -74,8 +74,12 @@ def export(
     for name, value in (only_onnx if to == "c" else only_c).items():
         if value is not None:
             raise ConfigError(f"--{name} is not for --to {to}.")
-    graph = open_graph(file, model, head=head, max_bytes=max_bytes)
     options: dict[str, Any] = {k: v for k, v in (only_c | only_onnx).items() if v is not None}
+    for name, value in options.items():
+        _check(value, f"--{name}", _known(name))
+    if calibration is not None and "int" not in (arithmetic or profile or ""):
+        raise ConfigError("--calibration is for --profile int8 and --arithmetic int.")
+    graph = open_graph(file, model, head=head, max_bytes=max_bytes)
     if calibration is not None:
         options["calibration"] = _calibration(file, calibration, max_bytes)
     typer.echo(_write_c(graph, out, options) if to == "c" else _write_onnx(graph, out, options))
@@ -103,6 +107,15 @@ def open_graph(
         same = network is not None and network["name"] == model
         built = build_model(model, **(network["options"] if network is not None and same else {}))
     return graph_of(file, built, head=head, max_bytes=max_bytes)  # type: ignore[arg-type]
+
+
+def _known(option: str) -> tuple[str, ...]:
+    """Return what an option of a target may be."""
+    from espalier.export.c import TARGETS, Arithmetic, Optimize
+    from espalier.export.onnx import Profile
+
+    literals: dict[str, Any] = {"arithmetic": Arithmetic, "optimize": Optimize, "profile": Profile}
+    return tuple(TARGETS) if option == "target" else get_args(literals[option])
 
 
 def _write_c(graph: "Graph", out: Path, options: dict[str, Any]) -> str:

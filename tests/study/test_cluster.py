@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from espalier.errors import ConfigError
-from espalier.study import cluster, node
+from espalier.study import cluster, joining, node
 from espalier.study.cluster import RayEngine, runs_that_fit, share_cluster
 from espalier.study.job import Ending, Job
 from espalier.study.node import PLACE, News, carried, carry_out, deliver, versions
@@ -140,11 +140,11 @@ def test_a_cluster_that_cannot_be_joined(
         assert isinstance(answer, CompletedProcess)
         return answer
 
-    monkeypatch.setattr(cluster.subprocess, "run", run)
+    monkeypatch.setattr(joining.subprocess, "run", run)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
 
     with pytest.raises(ConfigError, match=f"--address head:6379: .*{words}"):
-        cluster._try("head:6379")
+        joining._try("head:6379")
 
 
 class GoneError(Exception):

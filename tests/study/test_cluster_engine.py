@@ -70,7 +70,7 @@ class FakeRay:
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     fake = FakeRay()
-    monkeypatch.setattr(cluster, "_connect", lambda address: fake)
+    monkeypatch.setattr(cluster, "join_cluster", lambda address: fake)
     ring = SimpleNamespace(remote=lambda: None)
     bell = SimpleNamespace(ring=ring)
     monkeypatch.setattr(RayEngine, "_hang_bell", lambda self: bell)

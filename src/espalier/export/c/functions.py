@@ -134,13 +134,16 @@ class Writer:
     def _convolution(self, function: str, step: ConvolutionStep) -> list[str]:
         types = self._tables(function, step.weights)
         body = _borders(step.output.layout)
-        block = max(tile.vectors for tile in step.tiles) * self.target.lanes
+        block = max(tile.vectors for tile in step.tiles) * self._lanes(step)
         body.append(f"float a[{block * step.weights.together}];")
         for i, tile in enumerate(step.tiles):
             store = f"{function}_store{i}"
             self.parts.append(_store(store, step, tile))
             body += self._tile(function, step, tile, store, types)
         return body
+
+    def _lanes(self, step: ConvolutionStep) -> int:
+        return self.target.dense_lanes if step.weights.dense else self.target.lanes
 
     def _tile(
         self,
@@ -167,7 +170,7 @@ class Writer:
             f"const float *restrict p = {' + '.join(p)};",
             f"float *restrict q = {' + '.join(q)};",
         ]
-        size = tile.vectors * self.target.lanes
+        size = tile.vectors * self._lanes(step)
         if weights.dense:
             inner += self._dense(function, step, tile, store, types, size)
         else:
@@ -210,7 +213,7 @@ class Writer:
             kernel,
             together=together,
             vectors=tile.vectors,
-            lanes=self.target.lanes,
+            lanes=self._lanes(step),
             offset=offset,
             value=value,
         )

@@ -7,7 +7,7 @@ One array of all sums, or one loop over all arrays, they spill (gcc 12).
 
 __all__ = ["dense", "dot", "gather", "sparse"]
 
-PARTS = 8
+DOT_PARTS, GATHER_PARTS = 16, 8
 """Partial sums of a product with a vector, so that additions don't wait for each other."""
 
 
@@ -51,15 +51,16 @@ def dense(name: str, *, together: int, vectors: int, lanes: int, offset: str, va
 
 def gather(name: str, *, offset: str, value: str) -> str:
     """Write a product of one row's nonzeros with a vector."""
-    return _product(name, f"const {offset} *restrict offset, ", "x[offset[k{}]]", value)
+    parameter = f"const {offset} *restrict offset, "
+    return _product(name, parameter, "x[offset[k{}]]", value, GATHER_PARTS)
 
 
 def dot(name: str, *, value: str) -> str:
     """Write a product of one row's weights with a vector."""
-    return _product(name, "", "x[k{}]", value)
+    return _product(name, "", "x[k{}]", value, DOT_PARTS)
 
 
-def _product(name: str, parameter: str, x: str, value: str) -> str:
+def _product(name: str, parameter: str, x: str, value: str, parts: int) -> str:
     weight = _float("value[k + i]", value)
     rest = _float("value[k]", value)
     return "\n".join(
@@ -67,15 +68,15 @@ def _product(name: str, parameter: str, x: str, value: str) -> str:
             f"static float {name}(const float *restrict x, {parameter}"
             f"const {value} *restrict value, int n)",
             "{",
-            f"    float a[{PARTS}];",
+            f"    float a[{parts}];",
             "    float sum = 0.0f;",
             "    int k = 0;",
-            f"    {_lanes(PARTS)} a[i] = 0.0f;",
-            f"    for (; k + {PARTS} <= n; k += {PARTS})",
-            f"        {_lanes(PARTS)} a[i] += {weight} * {x.format(' + i')};",
+            f"    {_lanes(parts)} a[i] = 0.0f;",
+            f"    for (; k + {parts} <= n; k += {parts})",
+            f"        {_lanes(parts)} a[i] += {weight} * {x.format(' + i')};",
             "    for (; k < n; k++)",
             f"        sum += {rest} * {x.format('')};",
-            f"    {_lanes(PARTS)} sum += a[i];",
+            f"    {_lanes(parts)} sum += a[i];",
             "    return sum;",
             "}",
             "",

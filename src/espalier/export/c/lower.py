@@ -226,11 +226,12 @@ class _Lowering:
         if conv.direct:
             top, left = conv.padding
             base = source.layout.start - top * source.layout.row - left
+        lanes = self._target.dense_lanes if weights.dense else self._target.lanes
         reach = max(
             (t.row + (t.row_count - 1) * t.rows) * source.layout.row
             + t.column
             + (t.column_count - 1) * t.columns
-            + t.vectors * self._target.lanes
+            + t.vectors * lanes
             for t in tiles
         )
         last = int(conv.offsets(source.layout).max()) if layer.weight.size else 0
@@ -267,7 +268,7 @@ class _Lowering:
         if not can_pool(size[1], layout.row, pool, block=self._dense_block(together)):
             return sparse, sparse_tiles
         vectors = target.dense_vectors // together
-        dense_tiles = cut(*size, layout.row, pool, vectors=vectors, lanes=target.lanes)
+        dense_tiles = cut(*size, layout.row, pool, vectors=vectors, lanes=target.dense_lanes)
         costs = costs_of(target.name)
         faster = costs.sparse(layer.weight.nonzero, sparse_tiles) < costs.dense(
             layer.weight.size, dense_tiles, together=together
@@ -276,7 +277,7 @@ class _Lowering:
         return chosen, dense_tiles if chosen.dense else sparse_tiles
 
     def _dense_block(self, together: int) -> int:
-        return self._target.dense_vectors // together * self._target.lanes
+        return self._target.dense_vectors // together * self._target.dense_lanes
 
     def _after(
         self, conv: "_Plan", row: int, value: Value

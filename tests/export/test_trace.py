@@ -50,6 +50,7 @@ def check(model: nn.Module, shape: tuple[int, ...], rtol: float = 1e-10) -> g.Gr
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= rtol * np.abs(expected).max()
     assert traced.output.shape == expected.shape[1:]
+    check_names(traced)
     for node, layer in traced.weighted():
         assert layer.scale.dtype == layer.shift.dtype == np.float32, node.name
     return traced
@@ -66,6 +67,17 @@ class Calls(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.function(x)
+
+
+def check_names(traced: g.Graph) -> None:
+    """Values and nodes are named once, and are read after they are made."""
+    made = {traced.input.name}
+    for node in traced.nodes:
+        assert set(node.inputs) <= made
+        assert node.output.name.isidentifier()
+        assert node.output.name not in made
+        made.add(node.output.name)
+    assert len({node.name for node in traced.nodes}) == len(traced.nodes)
 
 
 def kinds(graph: g.Graph) -> list[str]:
@@ -148,6 +160,10 @@ FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "leaky": (lambda x: F.leaky_relu(x, 0.5), "Activation"),
     "mean": (lambda x: x.mean((2, 3)), "Pool Flatten"),
     "mean kept": (lambda x: x.mean((-1, -2), keepdim=True), "Pool"),
+    "means": (
+        lambda x: x.mean((2, 3)) + (x + x).mean((2, 3)),
+        "Pool Flatten Add Pool Flatten Add",
+    ),
     "amax": (lambda x: x.amax((2, 3)), "Pool Flatten"),
     "view": (lambda x: x.view(x.size(0), -1), "Flatten"),
     "reshape": (lambda x: x.reshape(-1, 3 * 12 * 12), "Flatten"),
@@ -250,6 +266,8 @@ def test_head() -> None:
     assert kinds(trace(soft, (2, 4), head="argmax")) == ["Flatten", "Linear", "Argmax"]
     chosen = check(Calls(lambda x: x.flatten(1).argmax(-1, keepdim=True)), (2, 4))
     assert kinds(chosen)[-1] == "Argmax"
+    twice = nn.Sequential(soft, nn.Linear(3, 3))
+    assert len(trace(twice, (2, 4), head="softmax").values()) == 6
     with pytest.raises(ExportError, match=r"head='argmax' needs one output a class; found \(3, 12"):
         trace(nn.ReLU(), IMAGE, head="argmax")
 

@@ -206,7 +206,7 @@ def _over_space(kind: Kind) -> Callable[[Tracing, fx.Node], Value]:
         if a["keepdim"]:
             return t.add(at, pool, x)
         ones = (x.shape[0], *(1 for _ in x.shape[1:]))
-        return t.add(at, Flatten(), t.add(at, pool, x, shape=ones))
+        return t.add(at, Flatten(), t.add(at, pool, x, shape=ones, suffix="_kept"))
 
     return convert_reduction
 

@@ -269,6 +269,7 @@ def _with_head(graph: Graph, head: Head) -> Graph:
         (source,) = last.inputs  # the largest stays the largest
         graph = replace(graph, nodes=graph.nodes[:-1], output=graph.values()[source])
     layer = Softmax() if head == "softmax" else Argmax()
-    output = Value(head, (1,) if head == "argmax" else graph.output.shape)
-    node = Node(head, layer, (graph.output.name,), output)
+    name = head if head not in graph.values() else f"{head}_head"
+    output = Value(name, (1,) if head == "argmax" else graph.output.shape)
+    node = Node(name, layer, (graph.output.name,), output)
     return replace(graph, nodes=(*graph.nodes, node), output=output)

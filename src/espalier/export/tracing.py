@@ -65,9 +65,24 @@ class Tracing:
     nodes: list[Node] = field(default_factory=list)
     known: dict[fx.Node, Known] = field(default_factory=dict)
 
-    def add(self, at: fx.Node, layer: Layer, *inputs: Value, shape: Sizes | None = None) -> Value:
-        """Add a layer that stands for ``at``; its output has the shape that torch says."""
-        name = at.name if shape is None else f"{at.name}_{len(self.nodes)}"
+    def add(
+        self,
+        at: fx.Node,
+        layer: Layer,
+        *inputs: Value,
+        shape: Sizes | None = None,
+        suffix: str = "",
+    ) -> Value:
+        """Add a layer that stands for ``at``.
+
+        Args:
+            at: the operator.
+            layer: what it becomes, or the first part of it.
+            inputs: what the layer reads.
+            shape: of the output, where it is not the one that torch says.
+            suffix: of the output's name, where ``at`` becomes several layers.
+        """
+        name = at.name + suffix
         output = Value(name, shape_of(at) if shape is None else shape)
         path, kind = _module(at)
         if not kind.startswith("torch.nn.") or any(node.name == path for node in self.nodes):

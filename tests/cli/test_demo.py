@@ -125,7 +125,7 @@ def test_the_demo_ends_with_table_picture_and_report(
     assert found.code == 0
     assert {job.threads for job in engine.ran} == {1}
     assert "demo: 7 of 7 done" in found.err
-    assert found.out.count("compressed") == 6
+    assert max(len(line) for line in found.out.splitlines()[:9]) <= 80
     for cell in read_study(out / "study").cells:
         assert cell.result is not None
         assert cell.result.size_bytes is not None
@@ -282,4 +282,4 @@ def test_a_table_leaves_out_what_is_not_known(
     lines = [" ".join(line.split()) for line in printed.get().splitlines()]
 
     assert lines[1] == "dense 0 32 82.80 % 100.00 % 1.0000 282.0 kB"
-    assert "compressed 0.25 3" in lines
+    assert "0.25 3" in lines

@@ -123,14 +123,20 @@ def demo_table(book: "Book") -> "Table":
     cells = book.parts[0].cells
     dense = baseline_cell(cells)
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for head in ("", "gamma", "bits", "accuracy", "density", "RC", f"PE (rho {SHOWN_RHO})", "file"):
-        table.add_column(head, justify="left" if not head else "right")
+    table.caption = f"PE at rho {SHOWN_RHO}; the last one from the bytes of the file."
+    table.caption_justify = "left"
+    table.add_column("")
+    heads = ("gamma", "bits", "accuracy", "density", "RC", "PE", "file", "PE, file")
+    for head in heads:
+        table.add_column(head, justify="right")
     for cell in cells:
         if not cell.planned:
             continue
-        pe = None if cell is dense else score(cell, dense, SHOWN_RHO)
+        compared = None if cell is dense else dense
+        pe = score(cell, compared, SHOWN_RHO)
+        pe_file = score(cell, compared, SHOWN_RHO, by="file")
         table.add_row(
-            "dense" if cell is dense else "compressed",
+            "dense" if cell is dense else "",
             f"{cell.gamma:g}",
             str(cell.bits),
             "" if cell.test_accuracy is None else percent(cell.test_accuracy),
@@ -138,6 +144,7 @@ def demo_table(book: "Book") -> "Table":
             "" if cell.ratio is None else f"{cell.ratio:.4f}",
             "" if pe is None else f"{pe:.2f}",
             "" if cell.size_bytes is None else f"{cell.size_bytes / 1000:.1f} kB",
+            "" if pe_file is None else f"{pe_file:.2f}",
         )
     return table
 

@@ -48,7 +48,7 @@ def share_machine(jobs: str, threads: int | None, *, device: str, cores: int) ->
 
     ``auto`` runs one job a core with one thread each on the CPU, since runs side by side wait for
     nothing while threads of one run wait for each other; on a GPU it runs one. Neither choice has
-    been measured yet.
+    been measured on a quiet machine yet: ``benchmarks/study_throughput.py`` does.
 
     Args:
         jobs: a number, or ``auto``.

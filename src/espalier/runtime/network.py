@@ -48,7 +48,8 @@ class CompiledNetwork:
         loaded.net_arena_bytes.restype = ctypes.c_long
         self.arena_bytes: int = loaded.net_arena_bytes()
         """Working memory of one sample."""
-        self._arenas: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
+        self._arenas: SimpleQueue[tuple[NDArray[np.uint8], int]] = SimpleQueue()
+        """Working memory that no call uses now, with its address."""
         self._pool = ThreadPoolExecutor(threads, "espalier") if threads > 1 else None
 
     def __call__(self, inputs: NDArray[Any]) -> Floats:
@@ -78,12 +79,12 @@ class CompiledNetwork:
 
     def _part(self, inputs: Floats, outputs: Floats) -> None:
         try:
-            arena = self._arenas.get_nowait()
+            arena, address = self._arenas.get_nowait()
         except Empty:
             arena = np.zeros(self.arena_bytes, np.uint8)
-        pointers = [array.ctypes.data for array in (inputs, outputs, arena)]
-        status = self._run(pointers[0], pointers[1], len(inputs), pointers[2])
-        self._arenas.put(arena)
+            address = arena.ctypes.data
+        status = self._run(inputs.ctypes.data, outputs.ctypes.data, len(inputs), address)
+        self._arenas.put((arena, address))
         assert status == 0  # noqa: S101  # no pointer is null
 
     def _check(self, inputs: NDArray[Any]) -> None:

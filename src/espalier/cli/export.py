@@ -36,7 +36,8 @@ def export(
         str, typer.Option(help="What the network ends with: logits, softmax or argmax.")
     ] = "logits",
     arithmetic: Annotated[
-        str | None, typer.Option(help="float (default) or int.", rich_help_panel=C)
+        str | None,
+        typer.Option(help="Of the activations; float is the default.", rich_help_panel=C),
     ] = None,
     optimize: Annotated[
         str | None, typer.Option(help="speed (default) or size.", rich_help_panel=C)

@@ -1,6 +1,8 @@
 """The commands ``export`` and ``run``: what they write and print, and how they refuse."""
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +73,13 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The file of a network of one's own, whose module lies in the current folder."""
     (tmp_path / "own_nets.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ESPALIER_CACHE", str(tmp_path / "cache"))
-    return tmp_path
+    yield tmp_path
+    sys.modules.pop("own_nets", None)  # the next test's module of this name is another one
 
 
 def test_c(espalier: Command, network: Path, tmp_path: Path) -> None:

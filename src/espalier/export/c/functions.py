@@ -5,7 +5,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from espalier.export.c import kernels
-from espalier.export.c.layout import Layout
+from espalier.export.c.loops import (
+    argmax_lines,
+    border_loops,
+    concat_lines,
+    copy_lines,
+    entry_at,
+    pool_lines,
+    row_loops,
+    softmax_lines,
+    spread_lines,
+)
 from espalier.export.c.steps import (
     ArgmaxStep,
     ConcatStep,
@@ -43,9 +53,9 @@ class Writer:
         function = f"{self.name}_{index}"
         match step:
             case CopyStep():
-                body = _copy(step)
+                body = copy_lines(step)
             case SpreadStep():
-                body = _spread(step)
+                body = spread_lines(step)
             case ConvolutionStep():
                 body = self._convolution(function, step)
             case LinearStep():
@@ -54,14 +64,14 @@ class Writer:
                 body = self._elementwise(function, step)
             case PoolStep():
                 self.uses_math |= step.pool.kind == "max"
-                body = _pool(step)
+                body = pool_lines(step)
             case ConcatStep():
-                body = _concat(step)
+                body = concat_lines(step)
             case SoftmaxStep():
                 self.uses_math = True
-                body = _softmax(step.output.layout.width)
+                body = softmax_lines(step.output.layout.width)
             case ArgmaxStep():
-                body = _argmax(step.source.layout)
+                body = argmax_lines(step.source.layout)
         sources = len(step.sources) if isinstance(step, ElementwiseStep | ConcatStep) else 1
         inputs = ", ".join(f"const float *restrict x{i or ''}" for i in range(sources))
         self.parts.append(
@@ -110,12 +120,12 @@ class Writer:
         output = step.output.layout
         source = seen_as(step.source.layout, (output.channels, output.height, step.inputs))
         return [
-            *_borders(output),
-            *_rows(
+            *border_loops(output),
+            *row_loops(
                 output,
                 [
-                    f"const float *restrict p = x + {_at(source)};",
-                    f"float *restrict q = y + {_at(output)};",
+                    f"const float *restrict p = x + {entry_at(source)};",
+                    f"float *restrict q = y + {entry_at(output)};",
                     *(
                         []
                         if weights.dense
@@ -133,7 +143,7 @@ class Writer:
 
     def _convolution(self, function: str, step: ConvolutionStep) -> list[str]:
         types = self._tables(function, step.weights)
-        body = _borders(step.output.layout)
+        body = border_loops(step.output.layout)
         block = max(tile.vectors for tile in step.tiles) * self._lanes(step)
         body.append(f"float a[{block * step.weights.together}];")
         for i, tile in enumerate(step.tiles):
@@ -238,7 +248,7 @@ class Writer:
         size = (output.channels, output.height, output.width)
         names = ["x", *(f"x{i}" for i in range(1, len(step.sources)))]
         terms = [
-            f"{name}[{_at(seen_as(source.layout, size))} + w]"
+            f"{name}[{entry_at(seen_as(source.layout, size))} + w]"
             for name, source in zip(names, step.sources, strict=True)
         ]
         value = " + ".join(terms)
@@ -250,10 +260,10 @@ class Writer:
         inner = [
             f"for (int w = 0; w < {output.width}; w++) {{",
             f"    const float v = {value};",
-            f"    y[{_at(output)} + w] = {activated('v', step.activation)};",
+            f"    y[{entry_at(output)} + w] = {activated('v', step.activation)};",
             "}",
         ]
-        return [*_borders(output), *_rows(output, inner)]
+        return [*border_loops(output), *row_loops(output, inner)]
 
 
 def _title(step: Step) -> str:
@@ -267,31 +277,6 @@ def _title(step: Step) -> str:
 
 def _affine(function: str, index: str) -> str:
     return f"{function}_scale[{index}], {function}_shift[{index}]"
-
-
-def _at(layout: Layout, c: str = "c", h: str = "h") -> str:
-    """Return where row h of channel c begins."""
-    terms = [f"{layout.start}"] if layout.start else []
-    if layout.channels > 1:
-        terms.append(f"{c} * {layout.plane}")
-    if layout.height > 1:
-        terms.append(f"{h} * {layout.row}")
-    return " + ".join(terms) or "0"
-
-
-def _rows(layout: Layout, inner: list[str]) -> list[str]:
-    """Run statements for every row, with ``c`` and ``h``."""
-    loops = []
-    if layout.channels > 1 or any("[c]" in line for line in inner):
-        loops.append(f"for (int c = 0; c < {layout.channels}; c++)")
-    if layout.height > 1:
-        loops.append(f"for (int h = 0; h < {layout.height}; h++)")
-    return [*loops, "{", *indented(inner), "}"]
-
-
-def _borders(layout: Layout) -> list[str]:
-    """Clear a buffer that zeros lie around in."""
-    return [f"memset(y, 0, {layout.size} * sizeof *y);"] if layout.bordered else []
 
 
 def _store(name: str, step: ConvolutionStep, tile: Tile) -> str:
@@ -340,150 +325,3 @@ def _store(name: str, step: ConvolutionStep, tile: Tile) -> str:
             "",
         ]
     )
-
-
-def _copy(step: CopyStep) -> list[str]:
-    source = step.source.layout if step.source else None
-    target = step.output.layout if step.output else None
-    if source is None and target is not None:
-        source = _plain(target)
-    elif target is None and source is not None:
-        target = _plain(source)
-    if source is None or target is None:  # a caller's array to a caller's array
-        return []
-    if source.compact and target.compact:
-        return [f"memcpy(y, x, {target.size} * sizeof *y);"]
-    size = (source.channels, source.height, source.width)
-    target = seen_as(target, size)
-    line = f"memcpy(y + {_at(target)}, x + {_at(source)}, {source.width} * sizeof *y);"
-    return [*_borders(target), *_rows(source, [line])]
-
-
-def _plain(layout: Layout) -> Layout:
-    """Return the layout without gaps of the same size."""
-    return Layout(
-        channels=layout.channels, height=layout.height, width=layout.width, row=layout.width
-    )
-
-
-def _spread(step: SpreadStep) -> list[str]:
-    source, output = step.source.layout, step.output.layout
-    lines: list[str] = []
-    for i, (y, x) in enumerate(step.phases):
-        top, left = y - step.padding[0], x - step.padding[1]
-        rows = _inside(top, step.stride[0], source.height, output.height)
-        columns = _inside(left, step.stride[1], source.width, output.width)
-        if rows[0] >= rows[1] or columns[0] >= columns[1]:
-            continue
-        origin = source.start + top * source.row + left
-        lines += [
-            f"for (int h = {rows[0]}; h < {rows[1]}; h++)",
-            f"    for (int w = {columns[0]}; w < {columns[1]}; w++)",
-            f"        q[{i * output.plane} + h * {output.row} + w] ="
-            f" p[{origin} + h * {step.stride[0] * source.row} + w * {step.stride[1]}];",
-        ]
-    return [
-        f"memset(y, 0, {output.size} * sizeof *y);",
-        f"for (int c = 0; c < {source.channels}; c++) {{",
-        f"    const float *restrict p = x + c * {source.plane};",
-        f"    float *restrict q = y + c * {len(step.phases) * output.plane};",
-        *indented(lines),
-        "}",
-    ]
-
-
-def _inside(first: int, stride: int, size: int, count: int) -> tuple[int, int]:
-    """Return the range of i in [0, count) with ``0 <= first + i * stride < size``."""
-    return max(0, -(first // stride)), min(count, (size - first + stride - 1) // stride)
-
-
-def _pool(step: PoolStep) -> list[str]:
-    source, output, pool = step.source.layout, step.output.layout, step.pool
-    kernel, stride, dilation = (
-        (1, *sizes)[-2:] for sizes in (pool.kernel, pool.stride, pool.dilation)
-    )
-    pads = ((0, 0), *pool.padding)[-2:]
-    largest = pool.kind == "max"
-    inner = [
-        f"for (int w = 0; w < {output.width}; w++) {{",
-        f"    const int top = h * {stride[0]} - {pads[0][0]};",
-        f"    const int left = w * {stride[1]} - {pads[1][0]};",
-        f"    float v = {'-INFINITY' if largest else '0.0f'};",
-        *([] if largest else ["    int count = 0;"]),
-        f"    for (int i = top; i < top + {kernel[0] * dilation[0]}; i += {dilation[0]})",
-        f"        for (int j = left; j < left + {kernel[1] * dilation[1]}; j += {dilation[1]}) {{",
-        *([] if largest else indented(_counted(step), 3)),
-        f"            if (i < 0 || i >= {source.height} || j < 0 || j >= {source.width})",
-        "                continue;",
-        f"            const float u = p[i * {source.row} + j];",
-        "            v = u > v ? u : v;" if largest else "            v += u;",
-        *([] if largest or pool.count_padding else ["            count++;"]),
-        "        }",
-        f"    y[{_at(output)} + w] = {'v' if largest else 'v / (float)count'};",
-        "}",
-    ]
-    channel = f"{source.start} + c * {source.plane}"
-    body = [
-        f"for (int c = 0; c < {output.channels}; c++) {{",
-        f"    const float *restrict p = x + {channel};",
-        f"    for (int h = 0; h < {output.height}; h++)",
-        *indented(inner, 2),
-        "}",
-    ]
-    return [*_borders(output), *body]
-
-
-def _counted(step: PoolStep) -> list[str]:
-    """Count what lies in the padded image, where padding counts."""
-    if not step.pool.count_padding:
-        return []
-    source, pads = step.source.layout, ((0, 0), *step.pool.padding)[-2:]
-    return [
-        f"if (i < {source.height + pads[0][1]} && j < {source.width + pads[1][1]})",
-        "    count++;",
-    ]
-
-
-def _concat(step: ConcatStep) -> list[str]:
-    output = step.output.layout
-    body = _borders(output)
-    place = 0
-    for i, (buffer, size) in enumerate(zip(step.sources, step.sizes, strict=True)):
-        name = f"x{i or ''}"
-        if step.vector:
-            body.append(f"memcpy(y + {place}, {name}, {size[2]} * sizeof *y);")
-            place += size[2]
-            continue
-        target = f"y + {place * output.plane} + {_at(output)}"
-        source = seen_as(buffer.layout, size)
-        line = f"memcpy({target}, {name} + {_at(source)}, {output.width} * sizeof *y);"
-        loops = [
-            f"for (int c = 0; c < {size[0]}; c++)",
-            f"    for (int h = 0; h < {size[1]}; h++)",
-        ]
-        body += [*loops, f"        {line}"]
-        place += size[0]
-    return body
-
-
-def _softmax(size: int) -> list[str]:
-    return [
-        "float top = x[0], sum = 0.0f;",
-        f"for (int i = 1; i < {size}; i++)",
-        "    top = x[i] > top ? x[i] : top;",
-        f"for (int i = 0; i < {size}; i++) {{",
-        "    y[i] = expf(x[i] - top);",
-        "    sum += y[i];",
-        "}",
-        f"for (int i = 0; i < {size}; i++)",
-        "    y[i] /= sum;",
-    ]
-
-
-def _argmax(layout: Layout) -> list[str]:
-    return [
-        "int best = 0;",
-        f"for (int i = 1; i < {layout.channels * layout.height * layout.width}; i++)",
-        "    best = x[i] > x[best] ? i : best;",
-        "y[0] = (float)best;",
-    ]

@@ -12,11 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.artifact import DEFAULT_MAX_BYTES
 from espalier.errors import CompilerError, ConfigError
-from espalier.export.c import code_of
-from espalier.export.graph import Graph
-from espalier.runtime.cache import default_directory, library_of
-from espalier.runtime.compiler import find_compiler
+from espalier.export.c import Arithmetic, code_of
+from espalier.export.graph import Argmax, Graph, Softmax
+from espalier.runtime.cache import (
+    Kept,
+    build,
+    code_key,
+    default_directory,
+    file_key,
+    find,
+    remember,
+)
+from espalier.runtime.compiler import Compiler, find_compiler
 
 __all__ = ["CompiledNetwork", "compile"]
 
@@ -29,18 +38,22 @@ class CompiledNetwork:
     Every call takes working memory of its own, and the interpreter's lock is free while it runs.
     """
 
-    def __init__(self, graph: Graph, library: Path, *, threads: int) -> None:
-        self.input_shape = graph.input.shape
-        self.output_shape = graph.output.shape
+    def __init__(self, kept: Kept, *, threads: int) -> None:
+        self.input_shape = kept.input_shape
+        self.output_shape = kept.output_shape
+        self.head = kept.head
+        """What the network ends with."""
+        self.classes = kept.classes
+        """Names of the outputs, empty where unknown."""
         self.threads = threads
         """Samples of a batch that run at the same time."""
-        self.library = library
+        self.library = kept.library
         """The shared library's file."""
         try:
-            loaded = ctypes.CDLL(str(library))
+            loaded = ctypes.CDLL(str(kept.library))
         except OSError as error:
             raise CompilerError(
-                f"can't load {library}: {error}. Remove the file, so that it is built anew."
+                f"can't load {kept.library}: {error}. Remove the file, so that it is built anew."
             ) from error
         self._run = loaded.net_run_many
         self._run.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long, ctypes.c_void_p)
@@ -105,21 +118,29 @@ class CompiledNetwork:
 def compile(
     source: Graph | str | Path,
     *,
+    input_shape: tuple[int, ...] | None = None,
     cache_dir: str | Path | None = None,
     threads: int | None = None,
+    max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> CompiledNetwork:
     """Build a network for this machine's vector units and load it; the second time from the cache.
 
+    A file whose content was compiled before, by the same compiler and version of this package, is
+    neither decoded nor traced, and torch is not imported.
+
     Args:
         source: a graph, or the path of an artifact.
+        input_shape: of one sample, for files that do not say it.
         cache_dir: where libraries are kept; $ESPALIER_CACHE or the platform's cache where None.
         threads: samples of a batch that run at the same time, >= 1; the cores that this process may
             use where None.
+        max_bytes: cap on the decoded size of a file.
 
     Raises:
         CompilerError: no C compiler is found; the message says what to install.
         StorageError: the cache can't be written to.
-        ConfigError: ``threads`` is less than 1, or the network has a layer that C knows not.
+        ConfigError: ``threads`` is less than 1, the network has a layer that C knows not, or a file
+            can't be read or does not say the shape of its input.
         ArtifactError: the file is not a whole artifact.
 
     Example:
@@ -129,19 +150,54 @@ def compile(
     threads = _cores() if threads is None else threads
     if threads < 1:
         raise ConfigError(f"threads={threads} is less than 1; use at least 1.")
-    graph = source if isinstance(source, Graph) else _open(Path(source))
-    if not prod(graph.input.shape) or not prod(graph.output.shape):
-        raise ConfigError("the network has no input or no output; there is nothing to run.")
     compiler = find_compiler()
     directory = default_directory() if cache_dir is None else Path(cache_dir)
-    library = library_of(code_of(graph, target=compiler.target), compiler, directory)
-    return CompiledNetwork(graph, library, threads=threads)
+    if isinstance(source, Graph):
+        return CompiledNetwork(_of_graph(source, compiler, directory), threads=threads)
+    key = file_key(_content(Path(source)), compiler, {"input_shape": input_shape})
+    kept = find(directory, key)
+    if kept is None:
+        from espalier.export.trace import graph_of  # torch takes long to import
+
+        graph = graph_of(source, input_shape=input_shape, max_bytes=max_bytes)
+        kept = _of_graph(graph, compiler, directory)
+        remember(directory, key, kept)
+    return CompiledNetwork(kept, threads=threads)
 
 
-def _open(path: Path) -> Graph:
-    from espalier.export.trace import graph_of  # torch takes long to import
+def _of_graph(graph: Graph, compiler: Compiler, directory: Path) -> Kept:
+    """Return a graph's library, built unless an earlier one is there."""
+    if not prod(graph.input.shape) or not prod(graph.output.shape):
+        raise ConfigError("the network has no input or no output; there is nothing to run.")
+    code = code_of(graph, target=compiler.target)
+    key = code_key(code, compiler)
+    kept = find(directory, key)
+    if kept is None:
+        kept = _kept(graph, build(code, compiler, directory))
+        remember(directory, key, kept)
+    return _kept(graph, kept.library)
 
-    return graph_of(path)
+
+def _kept(graph: Graph, library: Path) -> Kept:
+    last = graph.nodes[-1].layer if graph.nodes else None
+    return Kept(
+        library=library,
+        input_shape=graph.input.shape,
+        output_shape=graph.output.shape,
+        head="softmax"
+        if isinstance(last, Softmax)
+        else "argmax"
+        if isinstance(last, Argmax)
+        else "logits",
+        classes=graph.classes,
+    )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"can't read {path}: {error.strerror}.") from error
 
 
 def _cores() -> int:

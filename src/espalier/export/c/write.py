@@ -7,6 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from espalier.errors import ConfigError, StorageError, nearest
 from espalier.export.c.files import MARK, sources
 from espalier.export.c.lower import lower
@@ -16,7 +19,7 @@ from espalier.export.graph import Graph
 
 __all__ = ["Arithmetic", "code_of", "write_c"]
 
-Arithmetic = Literal["float"]
+Arithmetic = Literal["float", "int"]
 
 
 def write_c(
@@ -24,6 +27,7 @@ def write_c(
     directory: str | Path,
     *,
     arithmetic: Arithmetic = "float",
+    calibration: NDArray[np.float32] | None = None,
     optimize: Optimize = "speed",
     target: TargetName = "portable",
     name: str = "net",
@@ -37,7 +41,10 @@ def write_c(
     Args:
         graph: what to run.
         directory: made, or replaced where an earlier export made it; whole or not at all.
-        arithmetic: "float": float32 sums, within 1e-5 of the largest output of float64.
+        arithmetic: "float": float32 sums, within 1e-5 of the largest output of float64. "int":
+            integers of 4 to 8 bits, equal to their reference bit for bit on every machine.
+        calibration: for "int": (samples, *input shape), float32, normalized, from which activations
+            take their grids.
         optimize: "speed": what the measured costs of the target say is faster, for each layer.
             "size": what takes fewer bytes; codes of a byte where the grid has them.
         target: what blocks of sums are sized for; the code runs everywhere all the same. "scalar"
@@ -48,23 +55,44 @@ def write_c(
         The directory.
 
     Raises:
-        ConfigError: an option is unknown, or the directory holds what no export has made.
+        ConfigError: an option is unknown, "int" without calibration, or the directory holds what no export has made.
         StorageError: the place can't be written to; an earlier export there stays as it was.
     """
     directory = Path(directory)
-    _check(arithmetic, "arithmetic", get_args(Arithmetic))
+    _check_arithmetic(arithmetic, calibration)
     _check(optimize, "optimize", get_args(Optimize))
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise ConfigError(f"name={name!r} is no identifier of C; use letters, digits and '_'.")
     machine = find_target(target)
     _check_replaceable(directory)
+    _not_yet(arithmetic)
     _replace_directory(directory, sources(lower(graph, machine, optimize), name))
     return directory
 
 
-def code_of(graph: Graph, *, target: TargetName, name: str = "net") -> dict[str, str]:
+def code_of(
+    graph: Graph,
+    *,
+    target: TargetName,
+    arithmetic: Arithmetic = "float",
+    calibration: NDArray[np.float32] | None = None,
+    name: str = "net",
+) -> dict[str, str]:
     """Return the code and header of a network for the host, by file names, made for speed."""
+    _check_arithmetic(arithmetic, calibration)
+    _not_yet(arithmetic)
     return sources(lower(graph, find_target(target), "speed"), name, complete=False)
+
+
+def _check_arithmetic(arithmetic: str, calibration: object) -> None:
+    _check(arithmetic, "arithmetic", get_args(Arithmetic))
+    if arithmetic == "int" and calibration is None:
+        raise ConfigError(
+            "arithmetic='int' takes the ranges of activations from data: give calibration, an "
+            "array (samples, *input shape) of normalized float32 inputs, some hundred of them."
+        )
+    if arithmetic != "int" and calibration is not None:
+        raise ConfigError(f"calibration is for arithmetic='int', not {arithmetic!r}.")
 
 
 def _check(asked: str, option: str, known: tuple[str, ...]) -> None:
@@ -111,3 +139,8 @@ def _replace_directory(directory: Path, contents: dict[str, str]) -> None:
         shutil.rmtree(new, ignore_errors=True)
         if directory.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _not_yet(arithmetic: Arithmetic) -> None:
+    if arithmetic == "int":
+        raise ConfigError("arithmetic='int' is not built yet; use 'float'.")

@@ -55,7 +55,9 @@ def write_c(
         The directory.
 
     Raises:
-        ConfigError: an option is unknown, "int" without calibration, or the directory holds what no export has made.
+        ConfigError: an option is unknown, "int" without calibration, or the directory holds what no
+            export has made.
+        DataError: calibration of another shape than the network's input, or not finite.
         StorageError: the place can't be written to; an earlier export there stays as it was.
     """
     directory = Path(directory)

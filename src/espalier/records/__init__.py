@@ -7,7 +7,9 @@ from espalier.records.plan import StudyPlan, describe, setting, settings
 from espalier.records.result import Figures, RunResult
 from espalier.records.serial import VERSION, read_json
 from espalier.records.spec import (
+    BUDGETS,
     CADENCES,
+    CHOICES,
     LR_SCHEDULES,
     OPTIMIZERS,
     PRECISIONS,
@@ -28,7 +30,9 @@ from espalier.records.study import (
 )
 
 __all__ = [
+    "BUDGETS",
     "CADENCES",
+    "CHOICES",
     "LR_SCHEDULES",
     "OPTIMIZERS",
     "PRECISIONS",

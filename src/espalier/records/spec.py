@@ -11,7 +11,9 @@ from espalier.errors import ConfigError, RecordError, nearest
 from espalier.records.serial import VERSION, canonical, check_keys, require_version
 
 __all__ = [
+    "BUDGETS",
     "CADENCES",
+    "CHOICES",
     "LR_SCHEDULES",
     "OPTIMIZERS",
     "PRECISIONS",
@@ -29,8 +31,23 @@ CADENCES = ("every_step", "every_epoch")
 SCHEDULES = ("constant", "linear", "cubic")
 PRECISIONS = ("fp32", "bf16")
 LR_SCHEDULES = ("constant", "cosine")
+BUDGETS = ("global", "lamp")
+CHOICES = ("test", "validation")
 
-LATER = ("target_density", "lr_schedule")
+LATER = (
+    "target_density",
+    "lr_schedule",
+    "max_bytes",
+    "budget",
+    "ramp_start",
+    "ramp_end",
+    "grid_quantile",
+    "nesterov",
+    "warmup_epochs",
+    "recalibrate",
+    "choose",
+    "initial",
+)
 """Settings that came after the first records. They are written only where they differ from their
 defaults, so that every earlier run keeps its record and its name."""
 
@@ -71,7 +88,7 @@ class RunSpec:
     lr: float = 0.01
     """Learning rate, > 0."""
     epochs: int = 200
-    """Most epochs, >= 1."""
+    """Most epochs, >= 1; 0 compresses an ``initial`` network once and trains nothing."""
     patience: int = 15
     """Epochs without a better validation accuracy after which the run stops; 0 never stops."""
     optimizer: str = "sgd"
@@ -103,6 +120,28 @@ class RunSpec:
     then. None leaves pruning to gamma."""
     lr_schedule: str = "constant"
     """How the learning rate goes on from ``lr``, one of ``LR_SCHEDULES``; cosine ends at 0."""
+    max_bytes: int | None = None
+    """Most bytes of the packed file, >= 1; the density that takes them is found while training.
+    Needs ``latent``. None leaves pruning to ``target_density`` or ``gamma``."""
+    budget: str = "global"
+    """How layers share a density or a size, one of ``BUDGETS``."""
+    ramp_start: float = 0.0
+    """Share of the planned steps after which a schedule begins, in [0, 1)."""
+    ramp_end: float = 0.5
+    """Share of the planned steps at which a schedule is at its value, in (``ramp_start``, 1]."""
+    grid_quantile: float = 1.0
+    """Quantile of the kept magnitudes at which the grid ends, in (0, 1]; 1 is the largest."""
+    nesterov: bool = False
+    """Look ahead along the momentum; SGD's."""
+    warmup_epochs: int = 0
+    """Epochs in which the learning rate grows to its value, >= 0."""
+    recalibrate: int = 0
+    """Training samples from which statistics of batch normalizations are taken anew at each
+    epoch's end, >= 0; 0 keeps those of training."""
+    choose: str = "test"
+    """Which accuracy chooses the epoch whose network is kept, one of ``CHOICES``."""
+    initial: str | None = None
+    """SHA-256 of the file of weights that the run starts from; None starts at random."""
 
     def __post_init__(self) -> None:
         """Check every setting and bring numbers into one form."""
@@ -115,7 +154,7 @@ class RunSpec:
         if not 0 <= self.momentum < 1:
             raise ConfigError(f"momentum={self.momentum}: expected a number in [0, 1).")
         _integer("bits", self.bits, 1, DENSE_BITS, "32 leaves values as they are")
-        _integer("epochs", self.epochs, 1)
+        _integer("epochs", self.epochs, 1 if self.initial is None else 0)
         _integer("patience", self.patience, 0, note="0 never stops early")
         _integer("batch_size", self.batch_size, 1)
         _integer("seed", self.seed, 0, MAX_SEED)
@@ -126,7 +165,8 @@ class RunSpec:
             _choice(name, getattr(self, name), known)
         for name in ("data", "model"):
             _text(name, getattr(self, name))
-        for name in ("strict", "augment"):
+        self._check_budget()
+        for name in ("strict", "augment", "nesterov"):
             _flag(name, getattr(self, name))
         object.__setattr__(self, "model_options", _json_object(self.model_options))
 
@@ -145,10 +185,41 @@ class RunSpec:
                 "prune; give one of them."
             )
 
+    def _check_budget(self) -> None:
+        for name in ("ramp_start", "ramp_end", "grid_quantile"):
+            object.__setattr__(self, name, _number(name, getattr(self, name)))
+        if not 0 <= self.ramp_start < self.ramp_end <= 1:
+            raise ConfigError(
+                f"ramp_start={self.ramp_start} and ramp_end={self.ramp_end}: a schedule runs "
+                "between two shares of the steps, 0 <= ramp_start < ramp_end <= 1."
+            )
+        if not 0 < self.grid_quantile <= 1:
+            raise ConfigError(f"grid_quantile={self.grid_quantile}: expected a number in (0, 1].")
+        _integer("warmup_epochs", self.warmup_epochs, 0)
+        _integer("recalibrate", self.recalibrate, 0, note="0 keeps the statistics of training")
+        if self.initial is not None:
+            _text("initial", self.initial)
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ConfigError("nesterov looks ahead along the momentum of sgd; give both.")
+        if self.max_bytes is None:
+            return
+        _integer("max_bytes", self.max_bytes, 1)
+        if self.gamma > 0 or self.target_density is not None:
+            raise ConfigError(
+                f"max_bytes={self.max_bytes}, gamma={self.gamma} and target_density="
+                f"{self.target_density}: each says what to prune; give one of them."
+            )
+        if self.update != "latent" or self.cadence != "every_step":
+            raise ConfigError(
+                f"max_bytes={self.max_bytes} with update={self.update} and cadence={self.cadence}: "
+                "a size is met from dense weights; give update=latent, cadence=every_step."
+            )
+
     @property
     def compresses(self) -> bool:
         """Whether anything is compressed; the dense baseline is gamma 0 at 32 bits."""
-        return self.gamma > 0 or self.bits < DENSE_BITS or self.target_density is not None
+        asked = self.target_density is not None or self.max_bytes is not None
+        return asked or self.gamma > 0 or self.bits < DENSE_BITS
 
     def to_json(self) -> dict[str, Any]:
         """Return the record: its version and every setting, later ones where they are in use."""
@@ -206,6 +277,8 @@ _CHOICES = {
     "schedule": SCHEDULES,
     "precision": PRECISIONS,
     "lr_schedule": LR_SCHEDULES,
+    "budget": BUDGETS,
+    "choose": CHOICES,
 }
 
 

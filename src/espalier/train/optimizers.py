@@ -18,7 +18,8 @@ def make_optimizer(spec: RunSpec, parameters: Iterable[Parameter]) -> Optimizer:
     """Return the spec's optimizer over the parameters, at the learning rate it starts with."""
     settings: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay}
     if spec.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=spec.momentum, **settings)
+        settings |= {"momentum": spec.momentum, "nesterov": spec.nesterov}
+        return torch.optim.SGD(parameters, **settings)
     if spec.optimizer == "adam":
         return torch.optim.Adam(parameters, **settings)
     return torch.optim.AdamW(parameters, **settings)
@@ -28,16 +29,19 @@ def learning_rate(spec: RunSpec, planned_steps: int, step: int) -> float:
     """Return the learning rate of a step, counted from 0.
 
     ``cosine``: ``lr * (1 + cos(pi * step / planned_steps)) / 2`` (Loshchilov and Hutter, 2017,
-    eq. 5, without restarts).
+    eq. 5, without restarts). In the first ``n`` steps, those of ``warmup_epochs``, it is multiplied
+    by ``(step + 1) / n`` (Goyal et al., 2017).
 
     Example:
         >>> spec = RunSpec(lr=0.1, lr_schedule="cosine")
         >>> [round(learning_rate(spec, 100, step), 3) for step in (0, 50, 100)]
         [0.1, 0.05, 0.0]
     """
+    warmup_steps = planned_steps * spec.warmup_epochs // max(spec.epochs, 1)
+    lr = spec.lr * (step + 1) / warmup_steps if step < warmup_steps else spec.lr
     if spec.lr_schedule == "constant":
-        return spec.lr
-    return spec.lr * (1 + math.cos(math.pi * step / planned_steps)) / 2
+        return lr
+    return lr * (1 + math.cos(math.pi * step / planned_steps)) / 2
 
 
 def optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,5 +1,6 @@
 """From a run's spec to its operator, and from the compressor's report to an epoch's densities."""
 
+import math
 from typing import Any, Literal, cast
 
 from torch import nn
@@ -20,26 +21,36 @@ from espalier.ops import (
 )
 from espalier.records import RunSpec
 
-__all__ = ["compress_by", "densities", "gamma_at", "operator_of", "report_of"]
+__all__ = ["compress_by", "densities", "density_ramp", "gamma_at", "operator_of", "report_of"]
 
 RAMPS: dict[str, type[Linear] | type[Cubic]] = {"linear": Linear, "cubic": Cubic}
-RAMP_SHARE = 2
-"""A schedule brings gamma from 0, a density from 1, to its value over half of the planned steps."""
 
 
-def operator_of(spec: RunSpec, planned_steps: int) -> Operator:
+def operator_of(
+    spec: RunSpec, planned_steps: int, *, density: float | Schedule | None = None
+) -> Operator:
     """Return what the spec does to weights: prune by deviation, then quantize (eq. 1 to 4).
 
-    With a target density the largest weights of all layers together stay instead.
+    With a density the best weights of all layers together stay instead, by the spec's budget.
+
+    Args:
+        spec: of the run.
+        planned_steps: over which a schedule runs its course.
+        density: that shall stay; None leaves it to the spec, which must not ask for a size then.
     """
     return Chain(
-        prune=_pruner(spec, planned_steps),
+        prune=_pruner(spec, planned_steps, density),
         quantize=UniformQuantizer(
             bits=spec.bits,
             rounding=cast(Literal["nearest", "floor", "stochastic"], spec.rounding),
             random_seed=spec.seed,
         ),
     )
+
+
+def density_ramp(spec: RunSpec, density: float, planned_steps: int) -> float | Schedule:
+    """Return the spec's way from a whole network down to a density."""
+    return _ramp(spec, 1.0, density, planned_steps)
 
 
 def gamma_at(spec: RunSpec, planned_steps: int, step: int) -> float:
@@ -91,9 +102,13 @@ def _density(counts: list[int], layers: tuple[LayerReport, ...]) -> float:
     return density(sum(counts), sum(layer.parameters for layer in layers))
 
 
-def _pruner(spec: RunSpec, planned_steps: int) -> StdThreshold | GlobalMagnitude:
-    if spec.target_density is not None:
-        return GlobalMagnitude(density=_ramp(spec, 1.0, spec.target_density, planned_steps))
+def _pruner(
+    spec: RunSpec, planned_steps: int, density: float | Schedule | None
+) -> StdThreshold | GlobalMagnitude:
+    if density is None and spec.target_density is not None:
+        density = density_ramp(spec, spec.target_density, planned_steps)
+    if density is not None:
+        return GlobalMagnitude(density=density)
     return StdThreshold(gamma=_gamma(spec, planned_steps), strict=spec.strict)
 
 
@@ -102,7 +117,9 @@ def _gamma(spec: RunSpec, planned_steps: int) -> float | Schedule:
 
 
 def _ramp(spec: RunSpec, start: float, end: float, planned_steps: int) -> float | Schedule:
-    if spec.schedule == "constant":
+    if spec.schedule == "constant" or planned_steps == 0:
         return end
+    start_step = math.floor(planned_steps * spec.ramp_start)
+    end_step = max(start_step + 1, math.floor(planned_steps * spec.ramp_end))
     ramp = RAMPS[spec.schedule]
-    return ramp(start=start, end=end, end_step=max(1, planned_steps // RAMP_SHARE))
+    return ramp(start=start, end=end, start_step=start_step, end_step=end_step)

@@ -22,8 +22,9 @@ from espalier.train.directory import RunDirectory
 from espalier.train.environment import environment, reproducible, resolve_device
 from espalier.train.outcome import (
     Baseline,
-    best_by_test,
     best_by_validation,
+    chosen,
+    counting,
     make_result,
     pretty,
     stopped_by,
@@ -155,9 +156,9 @@ def _train_to_end(
             if whole:
                 record, report = run.finish_epoch()
         if whole:
-            if best_by_test(run.epochs) is record:
+            if chosen(run.spec, run.epochs) is record:
                 save_weights(directory.best, run, report, record)
-            if best_by_validation(run.epochs) is record:
+            if best_by_validation(counting(run.spec, run.epochs)) is record:
                 save_weights(directory.best_by_validation, run, report, record)
             append_line(directory.metrics, record.to_line())
         save_checkpoint(directory.checkpoint, run, threads=threads)

@@ -1,6 +1,7 @@
 """From the epochs of a run to its result: which epoch counts, when to stop, what was it worth."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +16,11 @@ __all__ = [
     "Baseline",
     "best_by_test",
     "best_by_validation",
+    "chosen",
+    "counting",
     "efficiencies",
     "figures",
+    "first_counting",
     "make_result",
     "pretty",
     "read_baseline",
@@ -48,6 +52,35 @@ def best_by_validation(epochs: Sequence[EpochRecord]) -> EpochRecord:
     return max(epochs, key=lambda record: record.val_accuracy)
 
 
+def first_counting(spec: RunSpec) -> int:
+    """Return the first epoch whose network has the density or size that was asked.
+
+    An epoch of a run that still comes down to its budget is none of those to choose from.
+
+    Example:
+        >>> first_counting(RunSpec(epochs=10)), first_counting(
+        ...     RunSpec(epochs=10, gamma=0, target_density=0.1, schedule="cubic", ramp_end=0.6)
+        ... )
+        (1, 7)
+    """
+    budgeted = spec.target_density is not None or spec.max_bytes is not None
+    if not budgeted or spec.schedule == "constant":
+        return 1
+    return max(1, min(math.floor(spec.epochs * spec.ramp_end) + 1, spec.epochs))
+
+
+def counting(spec: RunSpec, epochs: Sequence[EpochRecord]) -> Sequence[EpochRecord]:
+    """Return the epochs to choose from; all of them while none has reached its budget."""
+    first = first_counting(spec)
+    return [record for record in epochs if record.epoch >= first] or epochs
+
+
+def chosen(spec: RunSpec, epochs: Sequence[EpochRecord]) -> EpochRecord:
+    """Return the epoch whose network is kept as the run's best."""
+    best = best_by_test if spec.choose == "test" else best_by_validation
+    return best(counting(spec, epochs))
+
+
 def stopped_by(spec: RunSpec, epochs: Sequence[EpochRecord]) -> str | None:
     """Say why a run ends after these epochs, ``"epochs"`` or ``"patience"``; None if it goes on.
 
@@ -55,7 +88,9 @@ def stopped_by(spec: RunSpec, epochs: Sequence[EpochRecord]) -> str | None:
     """
     if not epochs:
         return None
-    if spec.patience and epochs[-1].epoch - best_by_validation(epochs).epoch >= spec.patience:
+    last = epochs[-1].epoch
+    waited = last - best_by_validation(counting(spec, epochs)).epoch
+    if spec.patience and last >= first_counting(spec) and waited >= spec.patience:
         return "patience"
     return "epochs" if len(epochs) >= spec.epochs else None
 
@@ -101,8 +136,8 @@ def make_result(
     """Return the result of a run that has ended after these epochs."""
     result = RunResult(
         run_id=run_id(spec),
-        best=figures(best_by_test(epochs)),
-        by_validation=figures(best_by_validation(epochs)),
+        best=figures(chosen(spec, epochs)),
+        by_validation=figures(best_by_validation(counting(spec, epochs))),
         last=figures(epochs[-1]),
         bits=spec.bits,
         gamma=spec.gamma,

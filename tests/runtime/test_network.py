@@ -1,7 +1,6 @@
 """Networks compiled for the host: right, from any thread, and never a crash."""
 
 import shutil
-import stat
 import threading
 from pathlib import Path
 
@@ -135,7 +134,7 @@ def test_code_that_does_not_compile(directory: Path, tmp_path: Path) -> None:
     """The compiler's own words are shown, and nothing is left in the cache."""
     found = compiler.find_compiler()
     with pytest.raises(CompilerError, match=r"can't compile .*net\.c:\n(.*\n)*.*error"):
-        cache.library_of({"net.c": "not C", "net.h": ""}, found, tmp_path)
+        cache.build({"net.c": "not C", "net.h": ""}, found, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -156,16 +155,6 @@ def test_a_cache_without_permission(
 
     monkeypatch.setattr(cache.tempfile, "TemporaryDirectory", refuse)
     with pytest.raises(StorageError, match=r"can't write to the cache .*ESPALIER_CACHE"):
-        runtime.compile(NETWORKS["signals"](), cache_dir=tmp_path)
-
-
-def test_a_damaged_library(directory: Path, tmp_path: Path) -> None:
-    """What can't be loaded is named, with what to do."""
-    network = runtime.compile(NETWORKS["signals"](), cache_dir=directory)
-    copy = tmp_path / network.library.name
-    copy.write_text("damaged")
-    copy.chmod(copy.stat().st_mode | stat.S_IXUSR)
-    with pytest.raises(CompilerError, match=r"can't load .*Remove the file"):
         runtime.compile(NETWORKS["signals"](), cache_dir=tmp_path)
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import os
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -13,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.artifact import DEFAULT_MAX_BYTES
-from espalier.errors import CompilerError, ConfigError
+from espalier.errors import ArtifactError, CompilerError, ConfigError
 from espalier.export.c import Arithmetic, code_of
 from espalier.export.graph import Argmax, Graph, Softmax
 from espalier.runtime.cache import (
+    Head,
     Kept,
     build,
     code_key,
@@ -30,6 +32,7 @@ from espalier.runtime.compiler import Compiler, find_compiler
 __all__ = ["CompiledNetwork", "compile"]
 
 Floats = NDArray[np.float32]
+HEADS: dict[type, Head] = {Softmax: "softmax", Argmax: "argmax"}
 
 
 class CompiledNetwork:
@@ -118,6 +121,8 @@ class CompiledNetwork:
 def compile(
     source: Graph | str | Path,
     *,
+    arithmetic: Arithmetic = "float",
+    calibration: Floats | None = None,
     input_shape: tuple[int, ...] | None = None,
     cache_dir: str | Path | None = None,
     threads: int | None = None,
@@ -130,6 +135,9 @@ def compile(
 
     Args:
         source: a graph, or the path of an artifact.
+        arithmetic: "float", or "int": integer activations of 4 to 8 bits.
+        calibration: for "int": (samples, *input shape), float32, normalized as the network wants
+            its inputs; activations take their grids from it.
         input_shape: of one sample, for files that do not say it.
         cache_dir: where libraries are kept; $ESPALIER_CACHE or the platform's cache where None.
         threads: samples of a batch that run at the same time, >= 1; the cores that this process may
@@ -139,9 +147,10 @@ def compile(
     Raises:
         CompilerError: no C compiler is found; the message says what to install.
         StorageError: the cache can't be written to.
-        ConfigError: ``threads`` is less than 1, the network has a layer that C knows not, or a file
-            can't be read or does not say the shape of its input.
-        ArtifactError: the file is not a whole artifact.
+        ConfigError: ``threads`` is less than 1, "int" without calibration, the network has a layer that C knows not, or a file
+            does not say the shape of its input.
+        DataError: calibration of another shape than the network's input, or not finite.
+        ArtifactError: the file can't be read, or is not a whole artifact.
 
     Example:
         >>> network = compile("net.espalier")  # doctest: +SKIP
@@ -153,23 +162,35 @@ def compile(
     compiler = find_compiler()
     directory = default_directory() if cache_dir is None else Path(cache_dir)
     if isinstance(source, Graph):
-        return CompiledNetwork(_of_graph(source, compiler, directory), threads=threads)
-    key = file_key(_content(Path(source)), compiler, {"input_shape": input_shape})
-    kept = find(directory, key)
-    if kept is None:
+        kept = _of_graph(source, compiler, directory, arithmetic, calibration)
+        return CompiledNetwork(kept, threads=threads)
+    options = {
+        "input_shape": input_shape,
+        "arithmetic": arithmetic,
+        "calibration": None if calibration is None else _digest(calibration),
+    }
+    key = file_key(_content(Path(source)), compiler, options)
+    found = find(directory, key)
+    if found is None:
         from espalier.export.trace import graph_of  # torch takes long to import
 
         graph = graph_of(source, input_shape=input_shape, max_bytes=max_bytes)
-        kept = _of_graph(graph, compiler, directory)
-        remember(directory, key, kept)
-    return CompiledNetwork(kept, threads=threads)
+        found = _of_graph(graph, compiler, directory, arithmetic, calibration)
+        remember(directory, key, found)
+    return CompiledNetwork(found, threads=threads)
 
 
-def _of_graph(graph: Graph, compiler: Compiler, directory: Path) -> Kept:
+def _of_graph(
+    graph: Graph,
+    compiler: Compiler,
+    directory: Path,
+    arithmetic: Arithmetic,
+    calibration: Floats | None,
+) -> Kept:
     """Return a graph's library, built unless an earlier one is there."""
     if not prod(graph.input.shape) or not prod(graph.output.shape):
         raise ConfigError("the network has no input or no output; there is nothing to run.")
-    code = code_of(graph, target=compiler.target)
+    code = code_of(graph, target=compiler.target, arithmetic=arithmetic, calibration=calibration)
     key = code_key(code, compiler)
     kept = find(directory, key)
     if kept is None:
@@ -184,20 +205,21 @@ def _kept(graph: Graph, library: Path) -> Kept:
         library=library,
         input_shape=graph.input.shape,
         output_shape=graph.output.shape,
-        head="softmax"
-        if isinstance(last, Softmax)
-        else "argmax"
-        if isinstance(last, Argmax)
-        else "logits",
+        head=HEADS.get(type(last), "logits"),
         classes=graph.classes,
     )
+
+
+def _digest(calibration: Floats) -> str:
+    given = np.ascontiguousarray(calibration)
+    return sha256(f"{given.dtype} {given.shape}".encode() + given.tobytes()).hexdigest()
 
 
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"can't read {path}: {error.strerror}.") from error
+        raise ArtifactError(f"can't read {path}: {error.strerror}.") from error
 
 
 def _cores() -> int:

@@ -51,7 +51,8 @@ def gradient(model, batch):
 class Loop:
     """Trains a model that nothing is attached to, compressing by plain assignments.
 
-    ``prune`` and ``compress`` map one tensor and the step to what is left of it.
+    ``prune`` and ``compress`` map one tensor and the step to what is left of it; ``quantize`` maps
+    a tensor, for the steps after ``end_step``.
     """
 
     model: nn.Module
@@ -62,8 +63,11 @@ class Loop:
     update: str
     cadence: str = "every_step"
     start_step: int = 0
+    end_step: int | None = None
+    quantize: object = None
     steps: int = 0
     start: dict = field(default_factory=dict)
+    masks: dict = field(default_factory=dict)
 
     def chosen(self):
         """Return the parameters that are compressed, by name."""
@@ -74,13 +78,16 @@ class Loop:
         """Write the compressed weights; keep what the next update starts from."""
         for name, p in self.chosen().items():
             dense = p.detach().clone()
-            p.copy_(self.compress(dense, step))
-            if self.update == "latent":
-                self.start[name] = dense
-            elif self.update == "hybrid":
-                self.start[name] = self.prune(dense, step)
+            if name in self.masks:
+                dense = torch.where(self.masks[name], dense, 0.0)
+                pruned, squeezed = dense, self.quantize(dense)
             else:
-                self.start[name] = p.detach().clone()
+                pruned, squeezed = self.prune(dense, step), self.compress(dense, step)
+            p.copy_(squeezed)
+            starts = {"latent": dense, "hybrid": pruned, "inplace": p.detach().clone()}
+            self.start[name] = starts[self.update]
+            if self.end_step is not None and step + 1 >= self.end_step:
+                self.masks.setdefault(name, p.detach() != 0)
 
     def step(self, batch):
         """Train on one batch."""

@@ -49,6 +49,8 @@ def cases(settings):
             (settings(operator, end_epoch=3, update=update, cadence="every_epoch"), 5),
             (settings(operator, update=update, cadence="every_epoch", steps_per_epoch=3), 6),
             (settings(operator, update=update, start_step=5), 2),
+            (settings(operator, update=update, end_step=3), 5),
+            (settings(operator, update=update, end_step=6, steps_per_epoch=3), 4),
         ]
     ramp = Linear(start=0.0, end=1.0, end_step=8)
     budget = GlobalMagnitude(density=Cubic(start=1.0, end=0.1, start_step=1, end_step=6))

@@ -227,6 +227,43 @@ def test_first_steps_train_densely(small, update, cadence, start):
         assert_same(model, dense)
 
 
+@pytest.mark.parametrize("end", [1, 3, 4, 100])
+@pytest.mark.parametrize("cadence", ["every_step", "every_epoch"])
+@pytest.mark.parametrize("update", UPDATES)
+def test_after_the_end_step_zeros_stay(small, update, cadence, end):
+    """Pruning ends with that step; what stays is put on a grid from 0, bit for bit the slow loop's.
+
+    A quantizer alone, on weights whose zeros are put back before, is the oracle.
+    """
+    model, optimizer, compressor, loop = both(
+        small, *fixed(0.5, 3), update=update, cadence=cadence, steps_per_epoch=EPOCH, end_step=end
+    )
+    loop.end_step, loop.quantize = end, UniformQuantizer(bits=3)
+    run(small, model, optimizer, compressor, loop, signal="steps_per_epoch")
+    ended = compressor.report().compressed[0].threshold == 0
+    passes = range(1, STEPS + 1) if cadence == "every_step" else range(EPOCH, STEPS + 1, EPOCH)
+    assert ended == (len([step for step in passes if step >= end]) > 1)
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_a_frozen_zero_never_returns(small, update):
+    """Whatever the gradients say, and the other order of P and Q too."""
+    model = small.network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    operator = QuantizeThenPrune(gamma=0.7, bits=4)
+    attach(model, optimizer, operator, update=update, end_step=2, on_dead_layer="ignore")
+    zeros = {}
+    for i, batch in enumerate(small.batches(5)):
+        small.gradient(model, batch)
+        optimizer.step()
+        weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+        if i == 1:
+            zeros = {name: weights[name] == 0 for name in small.weights}
+        for name, mask in zeros.items():
+            assert not weights[name][mask].any(), f"{name} came back at step {i}"
+    assert sum(int(mask.sum()) for mask in zeros.values()) > 0
+
+
 def test_inplace_quantization_swallows_small_updates(small):
     """The known trap that latent and hybrid avoid: coarse weights do not move at all."""
     moved = {}
@@ -316,6 +353,7 @@ def test_epochs_are_counted_by_one_side_only(small):
         ({"steps_per_epoch": 0}, "steps_per_epoch is 0; an epoch has at least one step"),
         ({"steps_per_epoch": -3}, "steps_per_epoch is -3"),
         ({"start_step": -1}, "start_step is -1; give the number of dense steps"),
+        ({"start_step": 5, "end_step": 5}, "end_step is 5 and start_step 5; .* give a later end"),
     ],
 )
 def test_options_out_of_bounds_are_named(small, options, message):

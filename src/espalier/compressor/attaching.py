@@ -29,6 +29,7 @@ def attach(
     cadence: Cadence = "every_step",
     steps_per_epoch: int | None = None,
     start_step: int = 0,
+    end_step: int | None = None,
     on_dead_layer: OnDeadLayer = "warn",
 ) -> Compressor:
     """Compress a model's weights whenever its optimizer steps.
@@ -49,6 +50,9 @@ def attach(
         steps_per_epoch: optimizer steps of an epoch; or call :meth:`Compressor.end_epoch`.
         start_step: number of first steps that train densely. What changes with the step, such as
             gamma, is a schedule of the operator.
+        end_step: number of steps, or of the first epoch's end from there, after which pruning ends:
+            what is zero then stays zero, and the rest is quantized on a grid from 0. None prunes
+            to the last step.
         on_dead_layer: what to do when a tensor loses its last weight.
 
     Returns:
@@ -70,7 +74,7 @@ def attach(
         >>> compressor.report().density_mask < 1
         True
     """
-    check_options(update, cadence, steps_per_epoch, start_step, on_dead_layer)
+    check_options(update, cadence, steps_per_epoch, start_step, end_step, on_dead_layer)
     if isinstance(optimizer, LBFGS):
         raise UnsupportedOptimizerError(
             "LBFGS evaluates its closure many times a step and mixes gradients of different "
@@ -89,6 +93,7 @@ def attach(
         cadence=cadence,
         steps_per_epoch=steps_per_epoch,
         start_step=start_step,
+        end_step=end_step,
         on_dead_layer=on_dead_layer,
     )
     _attached.setdefault(optimizer, WeakSet()).add(compressor)

@@ -44,6 +44,7 @@ class Compressor:
         cadence: Cadence,
         steps_per_epoch: int | None,
         start_step: int,
+        end_step: int | None,
         on_dead_layer: OnDeadLayer,
     ) -> None:
         """Hook into the optimizer."""
@@ -60,6 +61,7 @@ class Compressor:
         self._cadence = cadence
         self._steps_per_epoch = steps_per_epoch
         self._start_step = start_step
+        self._end_step = end_step
         self._on_dead_layer = on_dead_layer
         self._named_dead: set[str] = set()
         self._current = False  # whether the parameters hold what the last pass wrote
@@ -131,8 +133,15 @@ class Compressor:
         if self._maybe_skipped is not None:
             for group in self._groups:
                 group.undo_where(self._maybe_skipped)
+        if self._cadence == "every_step":
+            self._freeze_at_end()
         if self._steps_per_epoch and self.steps % self._steps_per_epoch == 0:
             self._end_epoch()
+
+    def _freeze_at_end(self) -> None:
+        if self._end_step is not None and self.steps >= self._end_step:
+            for group in self._groups:
+                group.freeze()
 
     def _compress(self, step: int) -> None:
         for group in self._groups:
@@ -168,6 +177,7 @@ class Compressor:
         self.epochs += 1
         if self._cadence == "every_epoch" and self.steps > self._start_step:
             self._compress(self.steps - 1)
+            self._freeze_at_end()
         if self._update == "hybrid":
             for group in self._groups:
                 group.settle()
@@ -343,6 +353,7 @@ class Compressor:
             "cadence": self._cadence,
             "steps_per_epoch": self._steps_per_epoch,
             "start_step": self._start_step,
+            "end_step": self._end_step,
             "operators": [repr(group.operator) for group in self._groups],
             "parameters": [list(group.names) for group in self._groups],
         }

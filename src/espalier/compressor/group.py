@@ -37,6 +37,8 @@ class Group:
         self.state = operator.init(parameters)
         self.shadows: list[Tensor] | None = None
         """What the next update starts from, where that is not what the parameters hold."""
+        self.frozen: list[Tensor] | None = None
+        """Masks of the weights that stay, once pruning has ended."""
         self._buffers: list[Tensor] | None = None
         self._versions: list[int] = []  # of the parameters, when the last pass had written them
         n, device = len(self.parameters), self.parameters[0].device
@@ -79,12 +81,18 @@ class Group:
             self.state,
             shadows=shadows,
             spared="everything" if self.update == "latent" else "quantization",
+            frozen=self.frozen,
             check=self.on_host,
         )
         self.shadows = shadows
         self._versions = [p._version for p in self.parameters]
         if self.state.written is not None:
             self._mark(step, self.state.written)
+
+    def freeze(self) -> None:
+        """End pruning: what is zero now stays zero."""
+        if self.frozen is None and self.state.written is not None:
+            self.frozen = [p.detach() != 0 for p in self.parameters]
 
     def remember(self) -> None:
         """Keep what a step that turns out to be skipped must leave as it was."""
@@ -203,6 +211,8 @@ class Group:
                 found[f"written.{f.name}"] = getattr(self.state.written, f.name)
         for name, shadow in zip(self.names, self.shadows or (), strict=bool(self.shadows)):
             found[f"shadow.{name}"] = shadow
+        for name, mask in zip(self.names, self.frozen or (), strict=bool(self.frozen)):
+            found[f"frozen.{name}"] = mask
         return found
 
     def load(self, tensors: Mapping[str, Tensor], step: int) -> None:
@@ -233,6 +243,12 @@ class Group:
             for name, buffer in zip(self.names, buffers, strict=True):
                 buffer.copy_(_take(tensors, f"shadow.{name}", tuple(buffer.shape)))
             self.shadows = buffers
+        self.frozen = None
+        if any(name.startswith("frozen.") for name in tensors):
+            self.frozen = [
+                _take(tensors, f"frozen.{name}", tuple(p.shape)).to(device)
+                for name, p in zip(self.names, self.parameters, strict=True)
+            ]
 
     def _shadow_buffers(self) -> list[Tensor] | None:
         if self.update == "inplace":
@@ -256,6 +272,8 @@ class Group:
             return
         self._versions = []  # moving is no writing
         self.died_at, self.diverged_at = self.died_at.to(device), self.diverged_at.to(device)
+        if self.frozen is not None:
+            self.frozen = [mask.to(device) for mask in self.frozen]
         written = self.state.written
         if written is not None:
             rows = {f.name: getattr(written, f.name).to(device) for f in fields(Written)}

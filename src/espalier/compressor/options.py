@@ -14,7 +14,12 @@ OnDeadLayer = Literal["warn", "error", "ignore"]
 
 
 def check_options(
-    update: str, cadence: str, steps_per_epoch: int | None, start_step: int, on_dead_layer: str
+    update: str,
+    cadence: str,
+    steps_per_epoch: int | None,
+    start_step: int,
+    end_step: int | None,
+    on_dead_layer: str,
 ) -> None:
     """Refuse what is unknown or out of bounds.
 
@@ -34,3 +39,8 @@ def check_options(
         raise ConfigError(f"steps_per_epoch is {steps_per_epoch}; an epoch has at least one step.")
     if start_step < 0:
         raise ConfigError(f"start_step is {start_step}; give the number of dense steps, >= 0.")
+    if end_step is not None and end_step <= start_step:
+        raise ConfigError(
+            f"end_step is {end_step} and start_step {start_step}; pruning goes on from the one to "
+            "the other, so give a later end, or None to prune to the last step."
+        )

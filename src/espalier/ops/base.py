@@ -11,7 +11,7 @@ from torch import Tensor
 from espalier.encoded import DENSE_BITS, Encoded, encode
 from espalier.errors import ConfigError, NonFiniteError
 from espalier.ops import kernels
-from espalier.ops.kernels import Cut, Kernel, Moments, Shadow
+from espalier.ops.kernels import NO_TIES, Cut, Kernel, Moments, Shadow
 
 __all__ = ["Operator", "Pruner", "Quantizer", "State", "Sweep", "Written", "compress_"]
 
@@ -186,6 +186,7 @@ def compress_(
     *,
     shadows: Sequence[Tensor] | None = None,
     spared: Spared = "everything",
+    frozen: Sequence[Tensor] | None = None,
     check: bool = True,
 ) -> State:
     """Compress tensors in place and return the state after the pass.
@@ -197,6 +198,8 @@ def compress_(
         shadows: where the weights that take the next update are put, same shapes and types.
         spared: what those weights are spared: ``quantization`` leaves them pruned but off the
             grid, ``everything`` as they were before the pass.
+        frozen: masks of the weights that stay, bool, same shapes. They decide instead of the
+            pruner: the others are zero, shadows too, and the grid spans what stays, from 0.
         check: raise on the first weight that is not finite, before anything is written. Reading
             that makes a GPU wait; the rows of the new state tell later what was found.
 
@@ -213,8 +216,11 @@ def compress_(
     copies = shadows if exact or shadows is None else [s.float() for s in shadows]
     modes = _shadow_modes(spared, len(operator.sweeps)) if shadows else None
     state = replace(state, written=None)
+    for t, mask in zip(work, frozen or (), strict=frozen is not None):
+        t.masked_fill_(~mask, 0.0)
     for i, sweep in enumerate(operator.sweeps):
-        state = _sweep(sweep, work, state, copies, modes[i] if modes else "none", check)
+        mode: Shadow = modes[i] if modes else "none"
+        state = _sweep(sweep, work, state, copies, mode, frozen is not None, check)
     if not exact:
         kernels.copy(tensors, work)
         if shadows is not None and copies is not None:
@@ -235,6 +241,7 @@ def _sweep(
     state: State,
     shadows: Sequence[Tensor] | None,
     shadow: Shadow,
+    frozen: bool,
     check: bool,
 ) -> State:
     moments = kernels.measure(tensors)
@@ -242,7 +249,10 @@ def _sweep(
     if check and not finite.all():
         _raise_not_finite(state.names, finite)
     first = moments.max_abs.new_zeros(len(tensors))
-    cut = sweep.prune.cut(tensors, moments, state.step) if sweep.prune else Cut(first)
+    if frozen:
+        cut = Cut(first, NO_TIES)  # the zeros, and nothing else
+    else:
+        cut = sweep.prune.cut(tensors, moments, state.step) if sweep.prune else Cut(first)
     if sweep.quantize and sweep.quantize.bits < DENSE_BITS:
         step, kernel = sweep.quantize.steps(tensors, moments, cut), sweep.quantize.kernel
     else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from espalier.export.graph import (
     Softmax,
 )
 
-__all__ = ["activate", "run", "run_all"]
+__all__ = ["activate", "check_inputs", "correlate", "largest", "run", "run_all", "totals"]
 
 Array = NDArray[np.float64]
 
@@ -48,16 +49,25 @@ def run(graph: Graph, inputs: NDArray[Any]) -> Array:
 
 def run_all(graph: Graph, inputs: NDArray[Any]) -> dict[str, Array]:
     """Return every value of the graph by its name, as :func:`run` computes it."""
+    check_inputs(graph, inputs)
+    values: dict[str, Array] = {graph.input.name: inputs.astype(np.float64)}
+    for node in graph.nodes:
+        values[node.output.name] = _layer(node.layer, [values[name] for name in node.inputs])
+    return values
+
+
+def check_inputs(graph: Graph, inputs: NDArray[Any]) -> None:
+    """Refuse a batch of another shape than the network takes.
+
+    Raises:
+        ConfigError: inputs of another shape.
+    """
     expected = graph.input.shape
     if inputs.shape[1:] != expected:
         raise ConfigError(
             f"inputs have shape {inputs.shape}; the network takes (batch, "
             f"{', '.join(map(str, expected))})."
         )
-    values: dict[str, Array] = {graph.input.name: inputs.astype(np.float64)}
-    for node in graph.nodes:
-        values[node.output.name] = _layer(node.layer, [values[name] for name in node.inputs])
-    return values
 
 
 def _layer(layer: Layer, inputs: list[Array]) -> Array:
@@ -115,36 +125,51 @@ def _windows(
 
 
 def _convolution(layer: Convolution, x: Array) -> Array:
-    weight = decode(layer.weight).astype(np.float64)
+    y = correlate(layer, decode(layer.weight).astype(np.float64), x)
+    return np.asarray(y * _channels(layer.scale, y) + _channels(layer.shift, y))
+
+
+def correlate(layer: Convolution, weight: Array, x: Array) -> Array:
+    """Return a convolution's sums, before scale and shift.
+
+    Args:
+        layer: says stride, padding, dilation and groups.
+        weight: (filters, channels / groups, *kernel), what to use for the layer's own.
+        x: (batch, channels, *sizes).
+    """
     filters, channels, *kernel = weight.shape
     x = _padded(x, layer.padding, 0.0)
     windows = _windows(x, tuple(kernel), layer.stride, layer.dilation)
     by_place = weight.reshape(layer.groups, filters // layer.groups, channels, -1)
-    groups = []
-    for group, kernels in enumerate(by_place):
-        mine = slice(group * channels, (group + 1) * channels)
-        groups.append(
-            sum(
-                np.einsum("oc,nc...->no...", kernels[:, :, i], window[:, mine])
-                for i, window in enumerate(windows)
-            )
-        )
-    y = np.concatenate(groups, axis=1)
-    return np.asarray(y * _channels(layer.scale, y) + _channels(layer.shift, y))
+    sizes = windows[0].shape[2:]
+    y = np.zeros((len(x), layer.groups, filters // layer.groups, prod(sizes)))
+    for i, window in enumerate(windows):
+        flat = window.reshape(len(x), layer.groups, channels, -1)
+        y += np.matmul(by_place[:, :, :, i], flat)
+    return y.reshape(len(x), filters, *sizes)
 
 
 def _pool(layer: Pool, x: Array) -> Array:
     if layer.kind == "max":
-        x = _padded(x, layer.padding, -np.inf)
-        return np.asarray(
-            np.maximum.reduce(_windows(x, layer.kernel, layer.stride, layer.dilation))
-        )
+        return largest(layer, x)
+    total, count = totals(layer, x)
+    return np.asarray(total / count)
+
+
+def largest(layer: Pool, x: Array) -> Array:
+    """Return the largest of each window."""
+    x = _padded(x, layer.padding, -np.inf)
+    return np.asarray(np.maximum.reduce(_windows(x, layer.kernel, layer.stride, layer.dilation)))
+
+
+def totals(layer: Pool, x: Array) -> tuple[Array, Array]:
+    """Return the sum of each window, and (1, 1, *sizes) what a mean divides it by."""
     ones = np.ones((1, 1, *x.shape[2:]))
     counted = _padded(ones, layer.padding, 1.0 if layer.count_padding else 0.0)
     x = _padded(x, layer.padding, 0.0)
     total = sum(_windows(x, layer.kernel, layer.stride, layer.dilation))
     count = sum(_windows(counted, layer.kernel, layer.stride, layer.dilation))
-    return np.asarray(total / count)
+    return np.asarray(total), np.asarray(count)
 
 
 def activate(layer: Activation, x: Array) -> Array:

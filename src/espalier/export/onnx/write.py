@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from espalier.errors import ConfigError, StorageError, nearest
 from espalier.export.graph import Argmax, Graph
 from espalier.export.onnx.builder import IR_VERSION, OPSET, Builder, require
-from espalier.export.onnx.calibrate import calibrate, check_calibration
+from espalier.export.onnx.calibrate import calibrate
 from espalier.export.onnx.layers import add_layer
 from espalier.export.onnx.pack import PackedWeights
 from espalier.export.onnx.plain import PlainWeights
 from espalier.export.onnx.quantize import add_quantized
+from espalier.export.ranges import check_calibration
 from espalier.files import write_atomically
 
 if TYPE_CHECKING:

@@ -214,3 +214,37 @@ def test_wrong_usage(
     assert done.code == 2
     assert message in done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_input_shape_of_a_file_that_does_not_say_it(
+    espalier: Command, tmp_path: Path, images: Path
+) -> None:
+    """The option is named where it is missing; samples are normalized ones then."""
+    known = {"name": "resnet20", "options": {"classes": 3, "width": 2}}
+    path = save(
+        tmp_path / "old.espalier", build_model("resnet20", **known["options"]), network=known
+    )
+    out = tmp_path / "old.onnx"
+    done = espalier("export", path, "--to", "onnx", "-o", out)
+    assert done.code == 2
+    assert "give it as --input-shape C,H,W" in done.err
+    given = ("--input-shape", "3,8,8")
+    assert espalier("export", path, "--to", "onnx", "-o", out, *given).code == 0
+    done = espalier("run", path, "-i", images, *given)
+    assert done.code == 2
+    assert "give --input-shape and a .npy" in done.err
+    samples = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
+    np.save(tmp_path / "samples.npy", samples)
+    done = espalier("run", path, "-i", tmp_path / "samples.npy", "--json", *given)
+    assert len(json.loads(done.out)["rows"]) == 2
+
+
+def test_the_input_shape_is_checked(espalier: Command, network: Path, images: Path) -> None:
+    """It must be sizes, and those of the file where that says them."""
+    done = espalier("run", network, "-i", images, "--input-shape", "3x8x8")
+    assert done.code == 2
+    assert "--input-shape 3x8x8: expected sizes above 0, such as 3,32,32" in done.err
+    done = espalier("run", network, "-i", images, "--input-shape", "3,9,9")
+    assert done.code == 2
+    assert "says that its network takes (3, 8, 8), not (3, 9, 9)" in done.err
+    assert espalier("run", network, "-i", images, "--input-shape", "3,8,8").code == 0

@@ -14,11 +14,19 @@ if TYPE_CHECKING:
 
     from espalier.export.graph import Graph
 
-__all__ = ["ModelName", "export", "open_graph"]
+__all__ = ["InputShape", "ModelName", "export", "open_graph", "parse_shape"]
 
 ModelName = Annotated[
     str | None,
     typer.Option(help="What builds the network, module:function, where it is your own."),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(
+        "--input-shape",
+        help="Of one sample, such as 3,32,32, where the file does not say it.",
+        metavar="C,H,W",
+    ),
 ]
 C, ONNX = "C", "ONNX"
 HEADS = ("logits", "softmax", "argmax")
@@ -65,6 +73,7 @@ def export(
             f"{CALIBRATION_SAMPLES:,} of them are enough."
         ),
     ] = None,
+    input_shape: InputShape = None,
     max_bytes: MaxBytes = DEFAULT_MAX_BYTES,
 ) -> None:
     """Write a network as C99 that needs nothing, or as ONNX that stock runtimes open."""
@@ -80,14 +89,38 @@ def export(
         _check(value, f"--{name}", _known(name))
     if calibration is not None and "int" not in (arithmetic or profile or ""):
         raise ConfigError("--calibration is for --profile int8 and --arithmetic int.")
-    graph = open_graph(file, model, head=head, max_bytes=max_bytes)
+    shape = parse_shape(input_shape)
+    graph = open_graph(file, model, head=head, input_shape=shape, max_bytes=max_bytes)
     if calibration is not None:
-        options["calibration"] = _calibration(file, calibration, max_bytes)
+        options["calibration"] = _calibration(file, calibration, shape, max_bytes)
     typer.echo(_write_c(graph, out, options) if to == "c" else _write_onnx(graph, out, options))
 
 
+def parse_shape(text: str | None) -> tuple[int, ...] | None:
+    """Return the sizes that ``--input-shape`` names.
+
+    Raises:
+        ConfigError: it names something else.
+
+    Example:
+        >>> parse_shape("3,32,32")
+        (3, 32, 32)
+    """
+    if text is None:
+        return None
+    sizes = [part.strip() for part in text.split(",")]
+    if not all(size.isascii() and size.isdigit() and int(size) > 0 for size in sizes):
+        raise ConfigError(f"--input-shape {text}: expected sizes above 0, such as 3,32,32.")
+    return tuple(map(int, sizes))
+
+
 def open_graph(
-    file: Path, model: str | None, *, head: str = "logits", max_bytes: int = DEFAULT_MAX_BYTES
+    file: Path,
+    model: str | None,
+    *,
+    head: str = "logits",
+    input_shape: tuple[int, ...] | None = None,
+    max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> "Graph":
     """Return the graph of a file's network, whose builder may be the user's own.
 
@@ -107,7 +140,13 @@ def open_graph(
             network = opened.metadata.network
         same = network is not None and network["name"] == model
         built = build_model(model, **(network["options"] if network is not None and same else {}))
-    return graph_of(file, built, head=head, max_bytes=max_bytes)  # type: ignore[arg-type]
+    return graph_of(
+        file,
+        built,
+        head=head,  # type: ignore[arg-type]
+        input_shape=input_shape,
+        max_bytes=max_bytes,
+    )
 
 
 def _known(option: str) -> tuple[str, ...]:
@@ -135,13 +174,13 @@ def _write_onnx(graph: "Graph", out: Path, options: dict[str, Any]) -> str:
     return f"{out}: {out.stat().st_size:,} bytes"
 
 
-def _calibration(file: Path, given: Path, max_bytes: int) -> Any:
+def _calibration(file: Path, given: Path, shape: tuple[int, ...] | None, max_bytes: int) -> Any:
     from espalier.artifact import open_artifact
     from espalier.export.inputs import find_inputs
 
     with open_artifact(file, max_bytes=max_bytes) as opened:
         description = opened.metadata.input
-    return find_inputs(given, description).spread(CALIBRATION_SAMPLES)
+    return find_inputs(given, description, shape=shape).spread(CALIBRATION_SAMPLES)
 
 
 def _check(asked: str, option: str, known: tuple[str, ...]) -> None:

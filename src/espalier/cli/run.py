@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from espalier.artifact import DEFAULT_MAX_BYTES
-from espalier.cli.export import ModelName, open_graph
+from espalier.cli.export import InputShape, ModelName, open_graph, parse_shape
 from espalier.cli.pack import MaxBytes
 from espalier.cli.summary import percent
 from espalier.errors import ConfigError
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from espalier.export.graph import Graph
+    from espalier.runtime import CompiledNetwork
 
 __all__ = ["run"]
 
@@ -30,6 +30,7 @@ def run(
         typer.Option("--input", "-i", help="An image, a folder of images, or a .npy of samples."),
     ],
     model: ModelName = None,
+    input_shape: InputShape = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON, alone on standard output.")
     ] = False,
@@ -40,16 +41,19 @@ def run(
     from espalier.export.inputs import find_inputs
     from espalier.runtime import compile
 
+    shape = parse_shape(input_shape)
     with open_artifact(file, max_bytes=max_bytes) as opened:
-        found = find_inputs(inputs, opened.metadata.input)
-    graph = open_graph(file, model, max_bytes=max_bytes)
-    if len(graph.output.shape) != 1:
-        raise ConfigError(f"{file} gives {graph.output.shape}, not one number a class.")
-    network = compile(graph)
+        found = find_inputs(inputs, opened.metadata.input, shape=shape)
+    if model is None:
+        network = compile(file, input_shape=shape, max_bytes=max_bytes)
+    else:
+        network = compile(open_graph(file, model, input_shape=shape, max_bytes=max_bytes))
+    if len(network.output_shape) != 1:
+        raise ConfigError(f"{file} gives {network.output_shape}, not one number a class.")
     rows: list[dict[str, Any]] = []
     for batch in found.batches(BATCH):
         names = found.names[len(rows) : len(rows) + len(batch)]
-        rows += _rows(names, network(batch), graph)
+        rows += _rows(names, network(batch), network)
     if as_json:
         typer.echo(json.dumps({"network": str(file), "rows": rows}))
         return
@@ -57,39 +61,32 @@ def run(
 
 
 def _rows(
-    names: tuple[str, ...], outputs: "NDArray[np.float32]", graph: "Graph"
+    names: tuple[str, ...], outputs: "NDArray[np.float32]", network: "CompiledNetwork"
 ) -> list[dict[str, Any]]:
     """Return a row a sample: the class and how sure the network is."""
-    from espalier.export.graph import Argmax
-
-    if isinstance(graph.nodes[-1].layer, Argmax):
+    if network.head == "argmax":
         places, shares = outputs[:, 0].astype(int), None
     else:
-        places, shares = outputs.argmax(1), _shares(outputs, graph)
+        places = outputs.argmax(1)
+        shares = outputs if network.head == "softmax" else _softmax(outputs)
     rows = []
     for i, (name, place) in enumerate(zip(names, places.tolist(), strict=True)):
-        known = place < len(graph.classes)
+        known = place < len(network.classes)
         rows.append(
             {
                 "input": name,
                 "index": place,
-                "class": graph.classes[place] if known else None,
+                "class": network.classes[place] if known else None,
                 "probability": None if shares is None else float(shares[i, place]),
             }
         )
     return rows
 
 
-def _shares(outputs: "NDArray[np.float32]", graph: "Graph") -> "NDArray[np.float64]":
-    """Return probabilities, of logits where the network does not give them itself."""
+def _softmax(logits: "NDArray[np.float32]") -> "NDArray[np.float64]":
     import numpy as np
 
-    from espalier.export.graph import Softmax
-
-    given = outputs.astype(np.float64)
-    if isinstance(graph.nodes[-1].layer, Softmax):
-        return given
-    powers: NDArray[np.float64] = np.exp(given - given.max(1, keepdims=True))
+    powers: NDArray[np.float64] = np.exp(logits - logits.max(1, keepdims=True), dtype=np.float64)
     shares: NDArray[np.float64] = powers / powers.sum(1, keepdims=True)
     return shares
 

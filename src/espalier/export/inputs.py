@@ -11,7 +11,7 @@ from PIL import Image
 
 from espalier.errors import ConfigError, DataError
 
-__all__ = ["Inputs", "find_inputs"]
+__all__ = ["Inputs", "as_they_are", "find_inputs"]
 
 Floats = NDArray[np.float32]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp")
@@ -61,12 +61,19 @@ class Inputs:
         return (scaled - self.mean.reshape(channels)) / self.std.reshape(channels)
 
 
-def find_inputs(path: str | Path, description: Mapping[str, Any] | None) -> Inputs:
+def find_inputs(
+    path: str | Path,
+    description: Mapping[str, Any] | None,
+    *,
+    shape: tuple[int, ...] | None = None,
+) -> Inputs:
     """Find samples: an image, a folder of images, or a ``.npy`` of samples before normalization.
 
     Args:
         path: of the file or folder; folders are searched in depth, hidden files left aside.
         description: the metadata's ``input``, which says how samples are normalized.
+        shape: of a sample, where there is no description; samples are a ``.npy`` of normalized
+            float32 then, since nothing says how to normalize them.
 
     Raises:
         ConfigError: there is no description, or no such path.
@@ -74,10 +81,13 @@ def find_inputs(path: str | Path, description: Mapping[str, Any] | None) -> Inpu
     """
     path = Path(path)
     if description is None:
-        raise ConfigError(
-            "the network's file does not say how its inputs are normalized; pack it with "
-            'input={"shape", "type", "scale", "mean", "std"}.'
-        )
+        if shape is None or path.suffix != ".npy":
+            raise ConfigError(
+                "the network's file does not say how its inputs are normalized; pack it with "
+                'input={"shape", "type", "scale", "mean", "std"}, or give --input-shape and a '
+                ".npy of samples in float32 that are normalized already."
+            )
+        description = as_they_are(shape)
     if not path.exists():
         raise ConfigError(f"there is no {path}; expected an image, a folder of images or a .npy.")
     shape = tuple(description["shape"])
@@ -95,6 +105,12 @@ def find_inputs(path: str | Path, description: Mapping[str, Any] | None) -> Inpu
     if not paths:
         raise DataError(f"{path} holds no image; looked for {', '.join(SUFFIXES)}.")
     return Inputs(names=tuple(map(str, paths)), paths=paths, **known)
+
+
+def as_they_are(shape: tuple[int, ...]) -> dict[str, Any]:
+    """Describe inputs that are normalized already."""
+    plain = {"mean": [0.0] * shape[0], "std": [1.0] * shape[0]}
+    return {"shape": shape, "type": "float32", "scale": 1, **plain}
 
 
 def _images(folder: Path) -> list[Path]:

@@ -107,7 +107,8 @@ def _input(
     if given is None:
         if shape is None:
             raise ConfigError(
-                f"{path} does not say the shape of its network's input; give it as input_shape."
+                f"{path} does not say the shape of its network's input; give it as --input-shape "
+                "C,H,W (input_shape in Python)."
             )
         return shape, (), ()
     said = tuple(given["shape"])

@@ -94,16 +94,15 @@ def find(directory: Path, key: str) -> Kept | None:
         checksum, _, body = _entry(directory, key).read_text("ascii").partition("\n")
         if checksum != _digest(key.encode(), body.encode()):
             return None
-        known = json.loads(body)
-        library = directory / known.pop("library")
-        if library.name != _library_name(library.read_bytes()):
-            return None
-    except (OSError, ValueError):
+        known: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in json.loads(body).items()
+        }
+        kept = Kept(**known | {"library": directory / known["library"]})
+        whole = kept.library.name == _library_name(kept.library.read_bytes())
+    except (OSError, ValueError, KeyError, TypeError):  # an entry of another version has its own
         return None
-    arrays: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in known.items()
-    }
-    return Kept(library=library, **arrays)
+    return kept if whole else None
 
 
 def build(code: Mapping[str, str], compiler: Compiler, directory: Path) -> Path:

@@ -25,6 +25,7 @@ __all__ = [
     "Moments",
     "Shadow",
     "copy",
+    "filtered",
     "keep_largest",
     "kept_mean",
     "measure",
@@ -66,6 +67,9 @@ class Cut:
     ties: int | Tensor = ALL_TIES
     """How many weights equal to the threshold stay, first ones first: all, none, or a quota for
     each tensor, int64 (n,)."""
+    filters: tuple[Tensor | None, ...] = ()
+    """Which filters stay, before the threshold is looked at: bool (filters,) for each tensor, None
+    where all do; empty where the threshold alone decides."""
 
 
 def measure(tensors: Sequence[Tensor]) -> Moments:
@@ -150,6 +154,13 @@ def write(
     Returns:
         Counts of the kept and of the nonzero weights, int64 (n,) each.
     """
+    if cut.filters:
+        shadow, dead = _clear(tensors, cut.filters, shadows, shadow)
+        rest = Cut(cut.threshold, cut.ties)
+        kept, left = write(
+            tensors, rest, step, rounding=rounding, noise=noise, shadows=shadows, shadow=shadow
+        )
+        return kept - dead, left
     if _compiled([*tensors, *(shadows or ()), *(noise or ())], cut):
         n = len(tensors)
         kept, nonzero = np.empty(n, np.int64), np.empty(n, np.int64)
@@ -177,6 +188,42 @@ def write(
         t.copy_(torch.where(keep, value, 0.0) + 0.0)
         counts.append((keep.sum(), (t != 0).sum()))
     return torch.stack([k for k, _ in counts]), torch.stack([z for _, z in counts])
+
+
+def filtered(tensors: Sequence[Tensor], filters: Sequence[Tensor | None]) -> list[Tensor]:
+    """Return the tensors with the filters that go at zero: copies, where any goes."""
+    pairs = zip(tensors, filters, strict=True)
+    return [t if keep is None else t.masked_fill(~_along(keep, t), 0.0) for t, keep in pairs]
+
+
+def _clear(
+    tensors: Sequence[Tensor],
+    filters: Sequence[Tensor | None],
+    shadows: Sequence[Tensor] | None,
+    shadow: Shadow,
+) -> tuple[Shadow, Tensor]:
+    """Set filters to zero; return what is left to do with shadows, and how many weights went.
+
+    The threshold is 0 then, so that all of them would count as kept.
+    """
+    if shadow == "copy" and shadows is not None:
+        copy(shadows, tensors)
+        shadow = "none"
+    dead = []
+    for i, (t, keep) in enumerate(zip(tensors, filters, strict=True)):
+        if keep is None:
+            dead.append(torch.zeros((), dtype=torch.int64, device=t.device))
+            continue
+        t.masked_fill_(~_along(keep, t), 0.0)
+        if shadow == "masked" and shadows is not None:
+            shadows[i].masked_fill_(~_along(keep, t), 0.0)
+        dead.append((~keep).sum() * (t.numel() // len(keep)))
+    return shadow, torch.stack(dead)
+
+
+def _along(keep: Tensor, t: Tensor) -> Tensor:
+    """Shape a flag a filter so that it spreads over a tensor."""
+    return keep.view(-1, *[1] * (t.dim() - 1))
 
 
 def _keep(t: Tensor, threshold: Tensor, ties: int | Tensor) -> Tensor:

@@ -6,7 +6,7 @@ is not that constant: where a padded convolution reads it, the filter stays (unl
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,7 +29,7 @@ from espalier.export.graph import (
 )
 from espalier.export.reference import activate
 
-__all__ = ["without_dead"]
+__all__ = ["cut_encoded", "reduced", "without_dead"]
 
 Flags = NDArray[np.bool_]
 Doubles = NDArray[np.float64]
@@ -41,11 +41,24 @@ def without_dead(graph: Graph) -> Graph:
     Input and output keep their shapes; every layer keeps a channel at least. Weights keep their
     grids and codes.
     """
+    return reduced(graph)[0]
+
+
+def reduced(graph: Graph, *, fixed: Collection[str] = ()) -> tuple[Graph, dict[str, Flags]]:
+    """Return :func:`without_dead` of a network, and which channels of each of its values stay.
+
+    Args:
+        graph: the network.
+        fixed: names of values that keep all their channels.
+    """
+    left = {name: np.ones(value.shape[0], bool) for name, value in graph.values().items()}
     while True:
         constants = _constants(graph)
-        kept = _kept(graph, constants)
+        kept = _kept(graph, constants, fixed)
         if all(flags.all() for flags in kept.values()):
-            return graph
+            return graph, left
+        for name, flags in kept.items():
+            left[name][left[name]] = flags
         graph = _cut(graph, constants, kept)
 
 
@@ -116,10 +129,10 @@ def _is_padded(layer: Convolution | Pool) -> bool:
     return any(n for margins in layer.padding for n in margins)
 
 
-def _kept(graph: Graph, constants: dict[str, Doubles]) -> dict[str, Flags]:
+def _kept(graph: Graph, constants: dict[str, Doubles], fixed: Collection[str]) -> dict[str, Flags]:
     """Return which channels of every value stay: a fixed point of what each layer needs."""
     values = graph.values()
-    kept = {name: np.zeros(value.shape[0], bool) for name, value in values.items()}
+    kept = {name: np.full(value.shape[0], name in fixed) for name, value in values.items()}
     kept[graph.input.name][:] = kept[graph.output.name][:] = True
     ties = [tie for node in graph.nodes for tie in _ties(node, values)]
     while True:
@@ -219,7 +232,7 @@ def _cut_layer(layer: Layer, rows: Flags, columns: Flags, given: Doubles) -> Lay
         case Convolution() if _is_depthwise(layer):
             return replace(
                 layer,
-                weight=_cut_weight(layer.weight, rows, np.ones(1, bool)),
+                weight=cut_encoded(layer.weight, rows),
                 scale=layer.scale[rows],
                 shift=layer.shift[rows],
                 groups=int(rows.sum()),
@@ -231,7 +244,7 @@ def _cut_layer(layer: Layer, rows: Flags, columns: Flags, given: Doubles) -> Lay
             shift = layer.shift[rows] + layer.scale[rows] * added
             return replace(
                 layer,
-                weight=_cut_weight(layer.weight, rows, columns),
+                weight=cut_encoded(layer.weight, rows, columns),
                 scale=layer.scale[rows],
                 shift=shift.astype(layer.shift.dtype),
             )
@@ -239,11 +252,13 @@ def _cut_layer(layer: Layer, rows: Flags, columns: Flags, given: Doubles) -> Lay
             return layer
 
 
-def _cut_weight(weight: Encoded, rows: Flags, columns: Flags) -> Encoded:
-    """Return the rows and columns that stay, their codes untouched."""
+def cut_encoded(weight: Encoded, rows: Flags, columns: Flags | None = None) -> Encoded:
+    """Return the rows of a weight that stay, and the columns where given; codes are untouched."""
     codes = np.zeros(weight.shape, weight.codes.dtype)
     codes[weight.mask] = weight.codes
-    mask = weight.mask[rows][:, columns]
-    left = codes[rows][:, columns][mask]
+    mask, codes = weight.mask[rows], codes[rows]
+    if columns is not None:
+        mask, codes = mask[:, columns], codes[:, columns]
+    left = codes[mask]
     kept = min(mask.size, left.size + weight.kept - weight.nonzero)
     return replace(weight, mask=mask, codes=left, kept=kept)

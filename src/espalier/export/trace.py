@@ -75,6 +75,7 @@ def trace(
     encoded: Mapping[str, Encoded] | None = None,
     head: Head = "logits",
     remove_dead: bool = True,
+    simplify: bool = True,
 ) -> Graph:
     """Return the graph of a network in evaluation mode.
 
@@ -85,6 +86,8 @@ def trace(
             encoded as it is.
         head: what is added at the end.
         remove_dead: leave out filters that no output depends on, see :mod:`espalier.export.dead`.
+        simplify: fold layers into others and round scales and shifts to float32; without it, the
+            graph has every layer of the model, in float64, dead filters too.
 
     Raises:
         ExportError: the network can't be traced, or an operator is one that no target knows; the
@@ -95,7 +98,10 @@ def trace(
     tracing = Tracing(Value("input", tuple(input_shape)), _by_every_name(inside, encoded or {}))
     output = _walk(tracing, program)
     graph = Graph(input=tracing.input, nodes=tuple(tracing.nodes), output=output)
-    graph = simplified(_with_head(_needed(graph), head))
+    graph = _with_head(_needed(graph), head)
+    if not simplify:
+        return graph
+    graph = simplified(graph)
     return rounded(without_dead(graph) if remove_dead else graph)
 
 

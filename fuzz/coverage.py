@@ -1,9 +1,16 @@
-"""A coverage-guided campaign with atheris: any bytes, with checksums mended and without."""
+"""A coverage-guided campaign with atheris: any bytes, with checksums mended and without.
+
+Arguments go to atheris: ``-max_total_time=600 CORPUS``, say. The campaign starts from the seeds of
+``campaign.py``, which it adds to the corpus.
+"""
 
 import random
 import sys
+import tempfile
+from pathlib import Path
 
 import atheris
+import numpy as np
 
 with atheris.instrument_imports(include=["espalier.artifact"]):
     import campaign
@@ -18,5 +25,8 @@ def one(content: bytes) -> None:
 
 if __name__ == "__main__":
     coder_module.core = None  # Python's coverage guides; decoder.sh attacks the C
-    atheris.Setup(sys.argv, one)
-    atheris.Fuzz()
+    with tempfile.TemporaryDirectory() as seeds:
+        for i, content in enumerate(campaign.seeds(np.random.default_rng(0))):
+            (Path(seeds) / str(i)).write_bytes(content)
+        atheris.Setup([*sys.argv, seeds], one)
+        atheris.Fuzz()

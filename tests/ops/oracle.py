@@ -16,7 +16,8 @@ __all__ = ["apply_to", "expected", "noise_of", "same_bits", "within_an_ulp"]
 
 
 def expected(weights, written, *, gamma=None, density=None, strict=False, bits=32,
-             rounding="nearest", noise=None, quantize_first=False):  # fmt: skip
+             rounding="nearest", noise=None, quantize_first=False,
+             lamp=False, least=0):  # fmt: skip
     """Return what an operator with these settings writes, and the masks of what it keeps."""
     noise = noise or [None] * len(weights)
     steps = [np.float32(s) for s in written.step.tolist()]
@@ -28,8 +29,12 @@ def expected(weights, written, *, gamma=None, density=None, strict=False, bits=3
         ]
     thresholds = [np.float32(t) for t in written.threshold.tolist()]
     if density is not None:
-        masks = largest(weights, math.floor(density * sum(w.size for w in weights) + 0.5))
+        total = sum(w.size for w in weights)
+        k = math.floor(density * total + 0.5)
+        masks = best(weights, k, least) if lamp else largest(weights, k)
         limits = [lowest_kept(weights, masks)] * len(weights)
+        if lamp and 0 < k < total:
+            limits = [np.abs(w)[m].min(initial=np.inf) for w, m in zip(weights, masks, strict=True)]
     else:
         limits = [deviation_threshold(w, gamma) for w in weights]
         masks = [
@@ -64,6 +69,23 @@ def largest(weights, k):
     flat[np.argsort(-magnitudes, kind="stable")[:k]] = True
     ends = np.cumsum([w.size for w in weights])[:-1]
     return [m.reshape(w.shape) for m, w in zip(np.split(flat, ends), weights, strict=True)]
+
+
+def best(weights, k, least):
+    """Masks of the k best layer-adaptive scores of all, entry by entry; the first among equals."""
+    scores = []
+    for i, w in enumerate(weights):
+        order = np.argsort(-np.abs(w).ravel(), kind="stable")
+        total = 0.0
+        for rank, entry in enumerate(order):
+            square = float(w.ravel()[entry]) ** 2
+            total += square
+            score = 1.0 + least - rank if rank < least else square / total if total else 0.0
+            scores.append((-score, i, rank, entry))
+    masks = [np.zeros(w.size, bool) for w in weights]
+    for _, i, _, entry in sorted(scores)[:k]:
+        masks[i][entry] = True
+    return [m.reshape(w.shape) for m, w in zip(masks, weights, strict=True)]
 
 
 def lowest_kept(weights, masks):

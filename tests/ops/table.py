@@ -10,6 +10,7 @@ from hypothesis import note
 from espalier.ops import (
     Chain,
     GlobalMagnitude,
+    Lamp,
     Operator,
     PruneThenQuantize,
     QuantizeThenPrune,
@@ -56,6 +57,11 @@ def _chain(prune: Operator, quantize: UniformQuantizer, settings: dict[str, Any]
     return Row(op=Chain(prune=prune, quantize=quantize), settings=settings | bits, **p)
 
 
+def _lamp(**settings: Any) -> Row:
+    op = Lamp(**settings)
+    return Row(op=op, settings={"lamp": True} | settings, idempotent=True, alone=False)
+
+
 FLOOR = {"rounding": "floor", "odd": False}
 STOCHASTIC = {"rounding": "stochastic", "odd": False, "alone": False, "random": True}
 
@@ -79,6 +85,10 @@ ROWS = {
     "global-1": Row(
         op=GlobalMagnitude(density=1), settings={"density": 1}, idempotent=True, alone=False
     ),
+    "lamp": _lamp(density=0.4),
+    "lamp-0": _lamp(density=0),
+    "lamp-1": _lamp(density=1),
+    "lamp-least": _lamp(density=0.7, least=1),
     "q1": _quantizer(1, magnitudes=1),
     "q2": _quantizer(2, magnitudes=2, idempotent=True),
     "q3": _quantizer(3, magnitudes=4, idempotent=True),
@@ -115,6 +125,13 @@ ROWS = {
         UniformQuantizer(bits=1),
         {"density": 0.4},
         magnitudes=1,
+        alone=False,
+    ),
+    "lamp-q4": _chain(
+        Lamp(density=0.4),
+        UniformQuantizer(bits=4),
+        {"density": 0.4, "lamp": True},
+        magnitudes=9,
         alone=False,
     ),
     "std-q3-seeded": _chain(

@@ -2,6 +2,7 @@
 
 from espalier.ops.base import Operator, Pruner, Quantizer, State, Sweep, Written, compress_
 from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
+from espalier.ops.lamp import Lamp
 from espalier.ops.plain import from_json, to_json
 from espalier.ops.prune import GlobalMagnitude, StdThreshold
 from espalier.ops.quantize import Rounding, UniformQuantizer
@@ -11,6 +12,7 @@ __all__ = [
     "Chain",
     "Cubic",
     "GlobalMagnitude",
+    "Lamp",
     "Linear",
     "Operator",
     "PruneThenQuantize",

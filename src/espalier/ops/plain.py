@@ -6,6 +6,7 @@ from typing import Any
 from espalier.errors import ConfigError, nearest
 from espalier.ops.base import Operator
 from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
+from espalier.ops.lamp import Lamp
 from espalier.ops.prune import GlobalMagnitude, StdThreshold
 from espalier.ops.quantize import UniformQuantizer
 from espalier.ops.schedules import Cubic, Linear
@@ -18,6 +19,7 @@ KINDS: dict[str, type] = {
         Chain,
         Cubic,
         GlobalMagnitude,
+        Lamp,
         Linear,
         PruneThenQuantize,
         QuantizeThenPrune,

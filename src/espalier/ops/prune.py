@@ -11,7 +11,7 @@ from espalier.ops.base import Operator, Sweep
 from espalier.ops.kernels import ALL_TIES, NO_TIES, Cut, Moments, keep_largest
 from espalier.ops.schedules import Cubic, Linear, Schedule, value_at
 
-__all__ = ["GlobalMagnitude", "StdThreshold"]
+__all__ = ["GlobalMagnitude", "StdThreshold", "check_density", "count_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +77,7 @@ class GlobalMagnitude(Operator):
 
     def __post_init__(self) -> None:
         """Refuse a fraction outside 0 to 1."""
-        for density in _ends(self.density):
-            if not 0 <= density <= 1:
-                raise ConfigError(
-                    f"density is {density}; it is the fraction of weights that stay, so give a "
-                    "number from 0 to 1."
-                )
+        check_density(self.density)
 
     @property
     def sweeps(self) -> tuple[Sweep, ...]:
@@ -91,12 +86,30 @@ class GlobalMagnitude(Operator):
 
     def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
         """Return the threshold that all tensors share, and each one's quota of ties."""
-        total = sum(t.numel() for t in tensors)
-        return keep_largest(tensors, math.floor(value_at(self.density, step) * total + 0.5))
+        return keep_largest(tensors, count_of(self.density, tensors, step))
 
     def budget(self, step: int) -> float | None:
         """Return the fraction of weights that stay."""
         return value_at(self.density, step)
+
+
+def check_density(setting: float | Schedule) -> None:
+    """Refuse a fraction of weights outside 0 to 1.
+
+    Raises:
+        ConfigError: the density, or an end of its schedule, is no such fraction.
+    """
+    for density in _ends(setting):
+        if not 0 <= density <= 1:
+            raise ConfigError(
+                f"density is {density}; it is the fraction of weights that stay, so give a "
+                "number from 0 to 1."
+            )
+
+
+def count_of(density: float | Schedule, tensors: Sequence[Tensor], step: int) -> int:
+    """Return how many weights of the set stay; half a weight is a whole one."""
+    return math.floor(value_at(density, step) * sum(t.numel() for t in tensors) + 0.5)
 
 
 def _ends(setting: float | Schedule) -> tuple[float, ...]:

@@ -1,0 +1,205 @@
+"""The layer-adaptive budget: a pruner that shares one budget among tensors by score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from espalier.errors import ConfigError
+from espalier.ops.base import Operator, Sweep
+from espalier.ops.kernels import ALL_TIES, Cut, Moments, keep_largest
+from espalier.ops.prune import check_density, count_of
+from espalier.ops.schedules import Schedule, value_at
+
+__all__ = ["Lamp"]
+
+SAMPLE = 64
+"""One weight in so many tells how far down each tensor the budget will reach."""
+WHOLE = 8192
+"""Tensors up to this size are looked at whole."""
+MARGIN = 1.3
+"""How much further down than the sample said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lamp(Operator):
+    """Share one budget among layers by the layer-adaptive score (Lee et al., ICLR 2021).
+
+    A weight's score is ``w**2 / sum(v**2)`` over the weights ``v`` of its tensor that are as large
+    or larger: what it adds to them. Exactly the ``k = floor(density * n + 0.5)`` best scores of the
+    ``n`` weights of the set stay; in each tensor these are its largest magnitudes. Every tensor's
+    largest scores 1, so that none dies while ``k`` is at least the number of tensors. Where
+    magnitudes are equal the first entries count as the larger; among equal scores the first
+    tensors stay. A density of 1 keeps everything, zeros included.
+
+    Example:
+        >>> import torch
+        >>> Lamp(density=0.5)(torch.tensor([1.0, -3.0, 1.0, 0.5]))
+        tensor([ 1., -3.,  0.,  0.])
+    """
+
+    density: float | Schedule
+    """Fraction of the weights that stay, 0 to 1, or a schedule of it."""
+    least: int = 0
+    """Weights of every tensor that stay whatever their score, >= 0; all of a smaller tensor. It
+    protects biases and small first and last layers. A budget that is too small for it goes to the
+    largest of every tensor first, then to the second largest."""
+
+    def __post_init__(self) -> None:
+        """Refuse a fraction outside 0 to 1, and less than no weights."""
+        check_density(self.density)
+        if isinstance(self.least, bool) or not isinstance(self.least, int) or self.least < 0:
+            raise ConfigError(
+                f"least is {self.least!r}; it is the number of weights of every tensor that stay, "
+                "so give a whole number >= 0."
+            )
+
+    @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """One: prune."""
+        return (Sweep(prune=self),)
+
+    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
+        """Return each tensor's threshold and quota of ties."""
+        k = count_of(self.density, tensors, step)
+        return _keep_best(tensors, k, self.least)
+
+    def budget(self, step: int) -> float | None:
+        """Return the fraction of weights that stay."""
+        return value_at(self.density, step)
+
+
+def _keep_best(tensors: Sequence[Tensor], k: int, least: int) -> Cut:
+    """Cut that keeps exactly the ``k`` weights of the best scores of all tensors together.
+
+    The score of a tensor's r-th largest magnitude ``m[r]`` is ``m[r]**2 / sum(m[1:r + 1]**2)``, in
+    float64, summed from the largest on; 1 for the largest, falling from there, 0 for zeros. Among
+    equal scores the first tensors, and in them the larger magnitudes, stay.
+
+    Args:
+        tensors: float32, finite, on one device.
+        k: how many stay, 0 to all.
+        least: how many of every tensor stay whatever their score, or all of a smaller one: the
+            r-th largest scores ``least + 2 - r``.
+    """
+    if k in (0, sum(t.numel() for t in tensors)):
+        return keep_largest(tensors, k)
+    flat = [t.detach().abs().reshape(-1) for t in tensors]
+    if flat[0].device.type == "cpu":
+        return _on_host([m.numpy() for m in flat], k, least)
+    return _on_device(flat, k, least)
+
+
+# ---- on the host: sorts only what may stay ------------------------------------------------------
+
+
+def _on_host(magnitudes: Sequence[NDArray[np.float32]], k: int, least: int) -> Cut:
+    floors = _guess(magnitudes, k, least)
+    while True:
+        tops = [_top(m, floor) for m, floor in zip(magnitudes, floors, strict=True)]
+        scores = [_scores(top, least) for top in tops]
+        counts, lowest = _best(scores, k)
+        short = [  # the tensor's next weight may have had a better score than the last that stays
+            top.size < m.size and not scores[i][-1:] < lowest
+            for i, (m, top) in enumerate(zip(magnitudes, tops, strict=True))
+        ]
+        if not any(short):
+            return _cut(tops, counts)
+        floors = [0.0 if again else floor for again, floor in zip(short, floors, strict=True)]
+
+
+def _guess(magnitudes: Sequence[NDArray[np.float32]], k: int, least: int) -> list[float]:
+    """Return magnitudes that each tensor's cut will hardly be below; 0 where all are looked at."""
+    samples = [_top(m[::SAMPLE], 0.0) for m in magnitudes]
+    share = min(k // SAMPLE, sum(s.size for s in samples))
+    counts, _ = _best([_scores(s, 0) for s in samples], share)
+    floors = []
+    for m, sample, count in zip(magnitudes, samples, counts, strict=True):
+        reach = int(MARGIN * max(count, least / SAMPLE)) + 16
+        whole = m.size <= WHOLE or reach >= sample.size
+        floors.append(0.0 if whole else float(sample[reach]))
+    return floors
+
+
+def _top(magnitudes: NDArray[np.float32], floor: float) -> NDArray[np.float32]:
+    """Return the magnitudes from a floor on, the largest first."""
+    chosen = magnitudes if floor == 0 else magnitudes[magnitudes >= floor]
+    return np.sort(chosen)[::-1]
+
+
+def _scores(top: NDArray[np.float32], least: int) -> NDArray[np.float64]:
+    squares = np.square(top, dtype=np.float64)
+    total: NDArray[np.float64] = np.cumsum(squares)
+    scores: NDArray[np.float64] = np.divide(
+        squares, total, out=np.zeros_like(squares), where=total > 0
+    )
+    scores[:least] = np.arange(least + 1, 1, -1)[: scores.size]
+    return scores
+
+
+def _best(scores: Sequence[NDArray[np.float64]], k: int) -> tuple[list[int], float]:
+    """Return how many of each row of falling scores are among the k best, and the lowest such."""
+    together = np.concatenate(scores)
+    if k == 0 or k > together.size:
+        return [s.size if k else 0 for s in scores], np.inf if k == 0 else -np.inf
+    lowest = float(np.partition(together, together.size - k)[together.size - k])
+    above = [int(np.searchsorted(-s, -lowest, "left")) for s in scores]
+    equal = [
+        int(np.searchsorted(-s, -lowest, "right")) - n for s, n in zip(scores, above, strict=True)
+    ]
+    left = k - sum(above)
+    counts = []
+    for n, ties in zip(above, equal, strict=True):
+        more = min(left, ties)
+        counts.append(n + more)
+        left -= more
+    return counts, lowest
+
+
+def _cut(tops: Sequence[NDArray[np.float32]], counts: Sequence[int]) -> Cut:
+    """Return the threshold and the quota of ties that keep so many of each tensor."""
+    threshold = np.full(len(tops), np.inf, np.float32)
+    quota = np.zeros(len(tops), np.int64)
+    split = False
+    for i, (top, count) in enumerate(zip(tops, counts, strict=True)):
+        if count:
+            threshold[i] = top[count - 1]
+            first, last = (np.searchsorted(-top, -threshold[i], side) for side in ("left", "right"))
+            quota[i] = count - first
+            split |= bool(last > count)
+    ties = torch.from_numpy(quota) if split else ALL_TIES  # without a quota, any layout is served
+    return Cut(torch.from_numpy(threshold), ties)
+
+
+# ---- on a device: sorts everything, and nobody waits --------------------------------------------
+
+
+def _on_device(magnitudes: Sequence[Tensor], k: int, least: int) -> Cut:
+    tops = [m.sort(descending=True).values for m in magnitudes]
+    scores = []
+    for top in tops:
+        squares = top.double().square()
+        total = squares.cumsum(0)
+        score = torch.where(total > 0, squares / total, 0.0)
+        score = score.cummin(0).values if top.numel() else score  # sums in parallel may waver
+        first = torch.arange(least + 1, 1, -1, device=top.device)
+        score[:least] = first[: top.numel()]
+        scores.append(score)
+    together = torch.cat(scores)
+    lowest = together.kthvalue(together.numel() - k + 1).values
+    above = torch.stack([(s > lowest).sum() for s in scores])
+    equal = torch.stack([(s == lowest).sum() for s in scores])
+    earlier = equal.cumsum(0) - equal
+    counts = above + torch.minimum((k - above.sum() - earlier).clamp(min=0), equal)
+    threshold = torch.stack([_kth(top, count) for top, count in zip(tops, counts, strict=True)])
+    larger = [(top > threshold[i]).sum() for i, top in enumerate(tops)]
+    return Cut(threshold, counts - torch.stack(larger))
+
+
+def _kth(top: Tensor, count: Tensor) -> Tensor:
+    """Return the count-th value; infinity for none."""
+    padded = torch.cat([top.new_full((1,), torch.inf), top])
+    return padded.gather(0, count.reshape(1)).squeeze(0)

@@ -1,0 +1,124 @@
+"""The layer-adaptive budget: its score by hand, exact counts, and both ways to find them."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from espalier.errors import ConfigError
+from espalier.ops import Cubic, GlobalMagnitude, Lamp, lamp
+
+from .oracle import apply_to, best
+from .strategies import quick, weights
+
+
+def normal(n, seed, scale=1.0):
+    """Return n weights as training has them."""
+    return (scale * np.random.default_rng(seed).standard_normal(n)).astype(np.float32)
+
+
+def test_the_score_by_hand():
+    """Each weight is divided by what stands above it in its own layer: scale does not matter."""
+    a, b = np.float32([4, 3, 2, 1]), np.float32([0.04, 0.04, 0.001])
+    # scores: 1, 9/25, 4/29, 1/30 and 1, 1/2, 1e-6/0.003201
+    for k, kept in ((1, (1, 0)), (2, (1, 1)), (3, (1, 2)), (4, (2, 2)), (5, (3, 2)), (6, (4, 2))):
+        _, state = apply_to(Lamp(density=k / 7), a, b)
+        assert tuple(state.written.kept.tolist()) == kept
+
+
+def test_of_one_tensor_it_is_magnitude():
+    """Within a tensor the score follows the magnitude."""
+    w = normal(20_000, 1)
+    (mine,), _ = apply_to(Lamp(density=0.13), w)
+    (other,), _ = apply_to(GlobalMagnitude(density=0.13), w)
+    assert np.array_equal(mine, other)
+
+
+def test_no_tensor_dies():
+    """A budget of one weight a tensor gives each its largest, however small it is."""
+    tensors = [normal(900, 1), normal(10, 2, 1e-6), normal(30, 3, 1e3)]
+    written, state = apply_to(Lamp(density=3 / 940), *tensors)
+    assert state.written.kept.tolist() == [1, 1, 1]
+    assert [np.abs(w).max() for w in written] == [np.abs(w).max() for w in tensors]
+
+
+def test_least_protects_small_tensors():
+    """Each keeps at least so many, a smaller one all; the sum stays exact."""
+    tensors = [normal(900, 1), normal(100, 2), normal(3, 3)]
+    _, plain = apply_to(Lamp(density=0.028), *tensors)
+    assert plain.written.kept[2] < 3
+    _, state = apply_to(Lamp(density=0.028, least=12), *tensors)
+    assert state.written.kept.tolist() == [13, 12, 3]
+
+
+def test_a_budget_below_least_goes_round():
+    """The largest of every tensor first, then the second largest."""
+    tensors = [normal(40, 1), normal(40, 2), normal(20, 3)]
+    _, state = apply_to(Lamp(density=0.05, least=10), *tensors)
+    assert state.written.kept.tolist() == [2, 2, 1]
+
+
+@quick
+@given(arrays=st.lists(weights(), min_size=1, max_size=4), data=st.data())
+def test_exactly_k_both_ways(arrays, data):
+    """On the host and on a device: the same thresholds, exactly k weights, ties and zeros too."""
+    k = data.draw(st.integers(0, sum(a.size for a in arrays)))
+    least = data.draw(st.integers(0, 3))
+    if not 0 < k < sum(a.size for a in arrays):
+        return
+    magnitudes = [np.abs(a).ravel() for a in arrays]
+    host = lamp._on_host(magnitudes, k, least)
+    device = lamp._on_device([torch.from_numpy(m) for m in magnitudes], k, least)
+    assert torch.equal(host.threshold, device.threshold)
+    thresholds = list(zip(magnitudes, host.threshold.numpy(), strict=True))
+    above = torch.tensor([(m > t).sum() for m, t in thresholds])
+    assert (above + device.ties).sum() == k
+    kept = [int(m.sum()) for m in best(arrays, k, least)]
+    assert (above + device.ties).tolist() == kept
+    if isinstance(host.ties, torch.Tensor):
+        assert torch.equal(host.ties, device.ties)
+    else:  # all of them, where no tensor's are split
+        assert device.ties.tolist() == [int((m == t).sum()) for m, t in thresholds]
+
+
+@pytest.mark.parametrize("density", [0.003, 0.02, 0.3, 0.9, 0.999])
+def test_large_tensors_are_sampled_first(density):
+    """What a sample said never decides: the masks are those of sorting everything."""
+    tensors = [normal(150_000, 1), normal(60_000, 2, 0.1), normal(500, 3), normal(7, 4)]
+    tensors[1][:: lamp.SAMPLE] *= 1e-3  # the sample sees small ones only
+    tensors[0][:: lamp.SAMPLE] *= 5  # and here the large ones
+    k = int(np.floor(density * sum(w.size for w in tensors) + 0.5))
+    _, state = apply_to(Lamp(density=density), *tensors)
+    host = [torch.from_numpy(np.abs(w)) for w in tensors]
+    device = lamp._on_device(host, k, 0)
+    assert torch.equal(state.written.threshold, device.threshold)
+    assert state.written.kept.sum() == k
+
+
+def test_ties_without_a_quota_where_none_is_split():
+    """Any memory layout is served by the core, as long as no tensor's ties are split."""
+    tensors = [torch.from_numpy(normal(60, 1)), torch.tensor([2.0, 2.0, 1.0, 1.0])]
+    moments = None
+    assert isinstance(Lamp(density=0.5).cut(tensors, moments, 0).ties, int)
+    split = Lamp(density=0.75).cut([torch.ones(8)], moments, 0)
+    assert split.ties.tolist() == [6]
+
+
+def test_density_follows_a_schedule():
+    """The budget of a step is that of its density."""
+    op = Lamp(density=Cubic(start=1.0, end=0.1, end_step=10))
+    assert (op.asked_density(0), op.asked_density(10)) == (1.0, 0.1)
+
+
+@pytest.mark.parametrize("least", [-1, 0.5, True, "3"])
+def test_least_that_is_no_count(least):
+    """It counts weights."""
+    with pytest.raises(ConfigError, match="give a whole number >= 0"):
+        Lamp(density=0.1, least=least)
+
+
+def test_density_that_is_no_fraction():
+    """A budget is a fraction of the weights."""
+    with pytest.raises(ConfigError, match=r"density is 1.5; .*from 0 to 1"):
+        Lamp(density=1.5)

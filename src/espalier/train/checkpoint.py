@@ -15,6 +15,7 @@ from espalier.records import EpochRecord, RunSpec, run_id
 from espalier.train.container import read_container, write_container
 from espalier.train.environment import random_state, restore_random_state
 from espalier.train.optimizers import optimizer_state, restore_optimizer
+from espalier.train.outcome import first_counting
 from espalier.train.run import Run
 
 __all__ = [
@@ -60,6 +61,8 @@ def save_checkpoint(path: Path, run: Run, *, threads: int) -> None:
         "optimizer": optimizer_values,
         "compressor": None,
     }
+    if run.budget is not None:
+        meta["density"] = run.budget.density
     if run.compressor is not None:
         state = run.compressor.state_dict()
         parts["compressor"] = state["tensors"]
@@ -105,6 +108,9 @@ def restore(run: Run, checkpoint: Checkpoint, epochs: list[EpochRecord], path: P
     part = _Parts(tensors)
     _copy_into(run.model.state_dict(), part["model"], path)
     restore_optimizer(run.optimizer, _on_device(part["optimizer"], run), meta["optimizer"])
+    if run.budget is not None:
+        counted = meta["epochs"] >= first_counting(run.spec)
+        run.budget.resume(meta["density"], counted=counted)
     if run.compressor is not None:
         run.compressor.load_state_dict({**meta["compressor"], "tensors": part["compressor"]})
     restore_random_state(part["random"], run.device)

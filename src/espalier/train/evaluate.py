@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from espalier.data.batches import Batches
 
-__all__ = ["Tally", "autocast", "evaluate"]
+__all__ = ["Tally", "autocast", "evaluate", "tally_of"]
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -43,11 +43,17 @@ class Tally:
         return 100 * self.hits.item() / self.samples if self.samples else math.nan
 
 
-@torch.inference_mode()
 def evaluate(
     model: nn.Module, batches: Batches, device: torch.device, precision: str
 ) -> tuple[float, float]:
     """Return the mean cross-entropy and the accuracy in percent; leaves the model in eval mode."""
+    tally = tally_of(model, batches, device, precision)
+    return tally.mean_loss, tally.accuracy
+
+
+@torch.inference_mode()
+def tally_of(model: nn.Module, batches: Batches, device: torch.device, precision: str) -> Tally:
+    """Return loss and hits over a split; leaves the model in eval mode."""
     model.eval()
     tally = Tally(device)
     for inputs, labels in batches.epoch(0):
@@ -55,4 +61,4 @@ def evaluate(
             outputs = model(inputs)
         outputs = outputs.float()
         tally.add(F.cross_entropy(outputs, labels), outputs, labels)
-    return tally.mean_loss, tally.accuracy
+    return tally

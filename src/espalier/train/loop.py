@@ -20,6 +20,7 @@ from espalier.train.checkpoint import (
 )
 from espalier.train.directory import RunDirectory
 from espalier.train.environment import environment, reproducible, resolve_device
+from espalier.train.initial import read_initial
 from espalier.train.outcome import (
     Baseline,
     best_by_validation,
@@ -48,6 +49,7 @@ def train(
     resume: bool = False,
     baseline: Baseline | None = None,
     progress: Progress | None = None,
+    initial: Path | None = None,
 ) -> RunResult:
     """Train a run to its end and write its records; the same spec gives the same weights.
 
@@ -66,9 +68,10 @@ def train(
         resume: go on with an unfinished run, or return the result of a finished one.
         baseline: what PE compares with.
         progress: who is told.
+        initial: safetensors file of the weights that the spec says it starts from.
 
     Raises:
-        ConfigError: a setting doesn't fit, or the directory holds another run.
+        ConfigError: a setting doesn't fit, a size can't be met, or the directory holds another run.
         DataError: the data are missing or damaged.
         CheckpointError: the checkpoint is damaged or of another run.
         NonFiniteError: a loss isn't finite; the last checkpoint is kept.
@@ -84,9 +87,10 @@ def train(
     if resume and directory.checkpoint.exists():
         saved = read_checkpoint(directory.checkpoint, spec)
     threads = _threads(threads, saved)
+    weights = read_initial(initial, spec)
     dataset = _load(spec, data_dir)
     with reproducible(spec.seed, threads, target):
-        run = Run.build(spec, dataset, target)
+        run = Run.build(spec, dataset, target, weights)
         make_directory(directory.path)
         with exclusive(directory.path):
             if directory.admit(spec, resume=resume) is not None:

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from espalier import artifact, bridge
-from espalier.artifact import CoderChoice, Metadata
+from espalier.artifact import CoderChoice
 from espalier.errors import ArtifactError, CheckpointError, ConfigError
 from espalier.files import write_atomically
 from espalier.models import build_model
 from espalier.records import RunSpec
 from espalier.train.checkpoint import encoded_of, load_weights
+from espalier.train.describe import metadata_of, network_of
 from espalier.train.directory import RunDirectory
 
 __all__ = ["pack_run", "packed_run", "verify_run"]
@@ -66,7 +67,7 @@ def packed_run(
     tensors = bridge.network_tensors(state, encoded_of(state, meta), epsilons)
     return artifact.pack(
         tensors,
-        _metadata(meta, spec, tuple(epsilons)),
+        metadata_of(meta, spec, tuple(epsilons)),
         coder=coder,
         half=bridge.floats_of(tensors) if half else (),
     )
@@ -144,24 +145,6 @@ def _spec(path: Path, meta: Mapping[str, Any]) -> RunSpec:
     return RunSpec.from_json(meta["spec"], what=str(path))
 
 
-def _network(meta: Mapping[str, Any], spec: RunSpec) -> dict[str, Any]:
-    described = meta.get("description", {}).get("network")
-    return described or {"name": spec.model, "options": dict(spec.model_options)}
-
-
 def _built(meta: Mapping[str, Any], spec: RunSpec) -> Any:
-    network = _network(meta, spec)
+    network = network_of(meta, spec)
     return build_model(network["name"], **network["options"])
-
-
-def _metadata(meta: Mapping[str, Any], spec: RunSpec, folded: tuple[str, ...]) -> Metadata:
-    description = meta.get("description", {})
-    return Metadata(
-        network=_network(meta, spec),
-        folded=folded,
-        operator=meta.get("operator"),
-        metrics=meta.get("metrics", {"epoch": meta["epoch"]}),
-        input=description.get("input"),
-        classes=tuple(description.get("classes", ())),
-        writer=bridge.writer(),
-    )

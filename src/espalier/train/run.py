@@ -12,15 +12,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from espalier.compressor import Compressor, Report
+from espalier.compressor.retarget import compress_again
 from espalier.data import Dataset
 from espalier.data.augment import Augment
 from espalier.data.batches import Batches
 from espalier.errors import NonFiniteError
 from espalier.records import EpochRecord, RunSpec
+from espalier.train.budget import ByteBudget
 from espalier.train.compression import compress_by, densities, gamma_at, report_of
-from espalier.train.evaluate import Tally, autocast, evaluate
+from espalier.train.evaluate import Tally, autocast, evaluate, tally_of
+from espalier.train.initial import fill
 from espalier.train.optimizers import learning_rate, make_optimizer
+from espalier.train.outcome import first_counting
 from espalier.train.progress import Moment
+from espalier.train.recalibrate import recalibrate_
 from espalier.train.resolve import build_network, network_options
 
 __all__ = ["Run"]
@@ -49,6 +54,8 @@ class Run:
     """Network, input and classes as a file's metadata have them; JSON values."""
     samples: int
     """Training samples of an epoch."""
+    budget: ByteBudget | None = None
+    """Where a size was asked."""
     epochs: list[EpochRecord] = field(default_factory=list)
     """Epochs that are finished."""
     batch: int = 0
@@ -65,14 +72,30 @@ class Run:
         self.tally = Tally(self.device)
 
     @classmethod
-    def build(cls, spec: RunSpec, dataset: Dataset, device: torch.device) -> Self:
+    def build(
+        cls,
+        spec: RunSpec,
+        dataset: Dataset,
+        device: torch.device,
+        initial: Mapping[str, Tensor] | None = None,
+    ) -> Self:
         """Build a run before its first step, from torch's current random state.
 
+        Args:
+            spec: what to train.
+            dataset: on what.
+            device: where.
+            initial: weights to start from, by the names of the model's ``state_dict``.
+
         Raises:
-            ConfigError: the network, its options or the augmentation don't fit the data.
+            ConfigError: the network, its options, the augmentation or the weights don't fit, or the
+                size that was asked can't be met.
             SelectionError: the network has nothing to compress.
         """
-        model = build_network(spec, dataset).to(device)
+        model = build_network(spec, dataset)
+        if initial is not None:
+            fill(model, initial)
+        model = model.to(device)
         if dataset.has_images:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = make_optimizer(spec, model.parameters())
@@ -88,17 +111,30 @@ class Run:
             Batches(split, dataset, batch_size=EVALUATION_BATCH, shuffle=False, device=device)
             for split in (dataset.validation, dataset.test)
         )
+        planned_steps = spec.epochs * len(train)
+        compressor = compress_by(spec, model, optimizer, planned_steps)
+        description, budget = _description(spec, dataset), None
+        if spec.max_bytes is not None and compressor is not None:
+            budget = ByteBudget(
+                spec=spec,
+                model=model,
+                compressor=compressor,
+                description=description,
+                planned_steps=planned_steps,
+            )
+            budget.begin()
         return cls(
             spec=spec,
             device=device,
             model=model,
             optimizer=optimizer,
-            compressor=compress_by(spec, model, optimizer, spec.epochs * len(train)),
+            compressor=compressor,
+            budget=budget,
             train=train,
             validation=validation,
             test=test,
             data_source=dataset.source,
-            description=_description(spec, dataset),
+            description=description,
             samples=len(dataset.train),
         )
 
@@ -126,6 +162,8 @@ class Run:
         Raises:
             NonFiniteError: a loss or a weight is NaN or infinite; names epoch and step.
         """
+        if not self.spec.epochs:
+            return self._compress_only()
         guard, before_s, began = _LossGuard(self), self.train_s, time.monotonic()
         due = began + TELL_EVERY_S
         self.model.train()
@@ -141,6 +179,13 @@ class Run:
         guard.speak()
         self.train_s = before_s + time.monotonic() - began
         return self.batch == len(self.train)
+
+    def _compress_only(self) -> bool:
+        """Compress once instead of training; the epoch's training figures are of evaluation."""
+        if self.compressor is not None:
+            compress_again(self.compressor)
+        self.tally = tally_of(self.model, self.train, self.device, self.spec.precision)
+        return True
 
     def _step(self, inputs: Tensor, labels: Tensor, guard: "_LossGuard") -> None:
         with autocast(self.device, self.spec.precision):
@@ -171,8 +216,13 @@ class Run:
             NonFiniteError: a loss or a weight is NaN or infinite; names the epoch.
         """
         began = time.monotonic()
+        if self.budget is not None:
+            self.budget.settle(counts=self.epoch >= first_counting(self.spec))
         if self.compressor is not None:
             self.compressor.end_epoch()
+        if self.spec.recalibrate:
+            inputs = (inputs for inputs, _ in self.train.epoch(self.epoch))
+            recalibrate_(self.model, inputs, self.spec.recalibrate)
         report = report_of(self.model, self.optimizer, self.compressor)
         val_loss, val_accuracy = self._evaluate(self.validation, "validation")
         test_loss, test_accuracy = self._evaluate(self.test, "test")

@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel
 from espalier.compressor import Rule, attach
 from espalier.compressor.select import select
 from espalier.errors import ConfigError, SelectionError
-from espalier.ops import GlobalMagnitude, PruneThenQuantize, StdThreshold, UniformQuantizer
+from espalier.ops import Chain, GlobalMagnitude, PruneThenQuantize, StdThreshold, UniformQuantizer
 
 OP = PruneThenQuantize(gamma=0.5, bits=4)
 EIGHT, THREE = PruneThenQuantize(gamma=0.2, bits=8), PruneThenQuantize(gamma=0.7, bits=3)
@@ -426,3 +426,16 @@ def test_parameters_of_one_set_share_a_device(small):
     model.fc2.to("meta")
     with pytest.raises(ConfigError, match="the weights lie on cpu, meta; bring them onto one"):
         attach(model, sgd(model), OP)
+
+
+def test_a_rule_can_make_a_set_of_each_layer(small):
+    """What an operator takes jointly is kernel and bias of a layer; the names stay in order."""
+    model = small.network()
+    joint = Chain(prune=StdThreshold(gamma=0.5), quantize=UniformQuantizer(bits=4), jointly=True)
+    compressor = attach(model, sgd(model), [Rule(operator=joint, per_layer=True)])
+
+    sets = [
+        list(members) for _, members in select(model, [Rule(operator=joint, per_layer=True)]).groups
+    ]
+    assert sets == [[f"{n}.weight", f"{n}.bias"] for n in ("conv", "fc1", "fc2")]
+    assert len(compressor.operators) == 3

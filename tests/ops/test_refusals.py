@@ -12,6 +12,7 @@ from espalier.ops import (
     StdThreshold,
     UniformQuantizer,
 )
+from espalier.ops.kernels import keep_largest
 
 
 @pytest.mark.parametrize("gamma", [-0.1, float("nan"), float("inf"), -float("inf")])
@@ -112,3 +113,30 @@ def test_many_bad_tensors_are_named_briefly():
     op = StdThreshold(gamma=0.5)
     with pytest.raises(NonFiniteError, match=r"layer0, layer1, layer2, layer3, layer4, \.\.\. are"):
         op.apply(weights, op.init(weights))
+
+
+@pytest.mark.parametrize("correction", [2, -1, 0.5])
+def test_a_correction_of_neither_kind(correction):
+    """The variance is divided by n or by n - 1."""
+    with pytest.raises(ConfigError, match=rf"correction is {correction}; give 0 to .* n, or"):
+        StdThreshold(gamma=0.5, correction=correction)
+
+
+class Quota:
+    """A pruner of a user's own that keeps so many of a set."""
+
+    def cut(self, tensors, moments, step):
+        """Keep the three largest."""
+        return keep_largest(tensors, 3)
+
+    def budget(self, step):
+        """Ask for no density."""
+
+
+def test_a_quota_is_of_the_set_already():
+    """A budget has no threshold that could be taken jointly."""
+    quantize = UniformQuantizer(bits=4)
+    with pytest.raises(ConfigError, match=r"is for thresholds; a budget, as of GlobalM"):
+        Chain(prune=GlobalMagnitude(density=0.5), quantize=quantize, jointly=True)
+    with pytest.raises(ConfigError, match=r"a pruner that keeps a quota of a set"):
+        Chain(prune=Quota(), quantize=quantize, jointly=True)(torch.arange(5.0))

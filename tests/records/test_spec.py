@@ -13,6 +13,7 @@ from espalier.records import (
     CADENCES,
     LR_SCHEDULES,
     OPTIMIZERS,
+    ORDERS,
     ROUNDINGS,
     SCHEDULES,
     UPDATES,
@@ -51,6 +52,10 @@ SPECS = st.builds(
     seed=st.integers(0, 2**63 - 1),
     limit_train=st.none() | st.integers(1, 50_000),
     lr_schedule=st.sampled_from(LR_SCHEDULES),
+    biases=st.booleans(),
+    std_zeros=st.booleans(),
+    std_correction=st.integers(0, 1),
+    order=st.sampled_from(ORDERS),
 )
 
 
@@ -77,7 +82,8 @@ def test_identity_is_stable() -> None:
 
 def test_later_settings_leave_earlier_records_as_they_were() -> None:
     """A setting that came later is written where it is in use, and may be missing."""
-    assert not {"target_density", "lr_schedule"} & set(RunSpec().to_json())
+    assert not {"target_density", "lr_schedule", "biases", "order"} & set(RunSpec().to_json())
+    assert RunSpec(biases=False).to_json()["biases"] is False
     assert RunSpec(gamma=0, target_density=0.5).to_json()["target_density"] == 0.5
 
 
@@ -128,6 +134,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"target_density": 1.5}, r"target_density=1.5: expected a fraction in \(0, 1\]"),
     ({"target_density": 0.5, "gamma": 0.1}, "gamma=0.1 and target_density=0.5: both say what to"),
     ({"lr_schedule": "cosin"}, "Did you mean 'cosine'"),
+    ({"biases": 1}, "biases=1: expected true or false"),
+    ({"std_zeros": "no"}, "std_zeros='no': expected true or false"),
+    ({"std_correction": 2}, "std_correction=2: expected an integer from 0 to 1"),
+    ({"order": "pp"}, "order='pp': expected one of pq, qp"),
+    ({"dense_epochs": 200}, "dense_epochs=200 of epochs=200: nothing would be compressed"),
+    (
+        {"jointly": True, "target_density": 0.5, "gamma": 0},
+        "jointly takes kernel and bias of a layer as one, and a target density",
+    ),
     ({"model_options": [1]}, r"model_options=\[1\]: expected names with their values"),
     ({"model_options": {"f": len}}, "expected JSON values"),
     ({"model_options": {"f": math.nan}}, "expected JSON values"),

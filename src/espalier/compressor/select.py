@@ -55,6 +55,9 @@ class Rule:
     modules, ``bias_ih_l0`` or ``in_proj_bias``."""
     allow_empty: bool = False
     """Whether it is fine that nothing matches."""
+    per_layer: bool = False
+    """Whether each module's parameters are a set of their own, and not all that match one set: what
+    an operator takes jointly is then kernel and bias of a layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Selection:
     """Every parameter of a model, compressed by a rule or left dense for a reason."""
 
     groups: list[tuple[Operator, dict[str, Parameter]]] = field(default_factory=list)
-    """For each rule that compresses, its operator and its parameters by name."""
+    """For each set, its operator and its parameters by name."""
     dense: dict[str, tuple[Parameter, str]] = field(default_factory=dict)
     """The others, each with the reason."""
 
@@ -108,7 +111,8 @@ def select(
     _refuse_idle_rules(rules, candidates)
     for rule, members in zip(rules, chosen, strict=True):
         if rule.operator is not None and members:
-            selection.groups.append((rule.operator, members))
+            sets = _by_layer(members) if rule.per_layer else [members]
+            selection.groups.extend((rule.operator, one) for one in sets)
     if not selection.groups:
         reasons = sorted({reason for _, reason in selection.dense.values()})
         raise SelectionError(
@@ -116,6 +120,14 @@ def select(
             "and pass the optimizer that updates this model."
         )
     return selection
+
+
+def _by_layer(members: dict[str, Parameter]) -> list[dict[str, Parameter]]:
+    """Return the parameters of each module, by the first name of each."""
+    layers: dict[str, dict[str, Parameter]] = {}
+    for name, parameter in members.items():
+        layers.setdefault(name.rpartition(".")[0], {})[name] = parameter
+    return list(layers.values())
 
 
 def parameters(model: nn.Module) -> list[Candidate]:

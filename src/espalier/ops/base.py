@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,10 +13,41 @@ from espalier.errors import ConfigError, NonFiniteError
 from espalier.ops import kernels
 from espalier.ops.kernels import NO_TIES, Cut, Kernel, Moments, Shadow
 
-__all__ = ["Operator", "Pruner", "Quantizer", "State", "Sweep", "Written", "compress_"]
+__all__ = [
+    "Operator",
+    "Pruner",
+    "Quantizer",
+    "State",
+    "Sweep",
+    "Written",
+    "compress_",
+    "later",
+    "settings_in_use",
+]
+
+Setting = TypeVar("Setting")
 
 Spared = Literal["quantization", "everything"]
 """What of a pass the shadow weights, which take the next update, don't see."""
+
+
+def later(default: Setting) -> Setting:
+    """Return a dataclass field that came after the first records were written.
+
+    It is recorded only where it differs from its default, so that earlier records, and the
+    checkpoints of runs in progress, still name the same operator.
+    """
+    marked: Setting = field(default=default, metadata={"later": True})
+    return marked
+
+
+def settings_in_use(value: Any) -> dict[str, Any]:
+    """Return a part's settings by name, later ones only where they differ from their defaults."""
+    return {
+        f.name: getattr(value, f.name)
+        for f in fields(value)
+        if "later" not in f.metadata or getattr(value, f.name) != f.default
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +117,8 @@ class Sweep:
 
     prune: Pruner | None = None
     quantize: Quantizer | None = None
+    jointly: bool = False
+    """Whether threshold and grid are those of the set as one tensor."""
 
 
 class Operator(ABC):
@@ -100,6 +133,11 @@ class Operator(ABC):
     """
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return the code that makes it, for those who leave ``repr`` to it."""
+        settings = ", ".join(f"{name}={value!r}" for name, value in settings_in_use(self).items())
+        return f"{type(self).__name__}({settings})"
 
     @property
     @abstractmethod
@@ -248,15 +286,13 @@ def _sweep(
     finite = moments.std.isfinite()
     if check and not finite.all():
         _raise_not_finite(state.names, finite)
-    first = moments.max_abs.new_zeros(len(tensors))
-    if frozen:
-        cut = Cut(first, NO_TIES)  # the zeros, and nothing else
+    if sweep.jointly:
+        whole = [torch.cat([t.reshape(-1) for t in tensors])]
+        pooled = _choose(sweep, whole, kernels.measure(whole), state.step, frozen)
+        cut, step = _spread(*pooled, rows=len(tensors))
     else:
-        cut = sweep.prune.cut(tensors, moments, state.step) if sweep.prune else Cut(first)
-    if sweep.quantize and sweep.quantize.bits < DENSE_BITS:
-        step, kernel = sweep.quantize.steps(tensors, moments, cut), sweep.quantize.kernel
-    else:
-        step, kernel = first, "nearest"
+        cut, step = _choose(sweep, tensors, moments, state.step, frozen)
+    kernel = sweep.quantize.kernel if sweep.quantize and _has_grid(sweep) else "nearest"
     noise, rng = _noise(tensors, state.rng) if kernel == "stochastic" else (None, state.rng)
     kept, nonzero = kernels.write(
         tensors, cut, step, rounding=kernel, noise=noise, shadows=shadows, shadow=shadow
@@ -265,12 +301,45 @@ def _sweep(
     written = Written(
         threshold=cut.threshold,
         step=step if sweep.quantize or before is None else before.step,  # pruning leaves the grid
-        kept=kept,
+        kept=kept if before is None else torch.minimum(kept, before.kept),
         nonzero=nonzero,
         max_abs=moments.max_abs if before is None else before.max_abs,
         finite=finite if before is None else before.finite,
     )
     return replace(state, written=written, rng=rng)
+
+
+def _choose(
+    sweep: Sweep, tensors: Sequence[Tensor], moments: Moments, at: int, frozen: bool
+) -> tuple[Cut, Tensor]:
+    """Return each tensor's threshold and its grid's step, 0 where there is no grid."""
+    nothing = moments.max_abs.new_zeros(len(tensors))
+    if frozen:  # what the mask leaves out is zero already
+        cut = Cut(nothing, NO_TIES)
+    else:
+        cut = sweep.prune.cut(tensors, moments, at) if sweep.prune else Cut(nothing)
+    if sweep.quantize is None or not _has_grid(sweep):
+        return cut, nothing
+    if cut.filters:  # the grid is that of the nonzeros which stay
+        tensors = kernels.filtered(tensors, cut.filters)
+        rest = Cut(cut.threshold, NO_TIES)
+        return cut, sweep.quantize.steps(tensors, kernels.measure(tensors), rest)
+    return cut, sweep.quantize.steps(tensors, moments, cut)
+
+
+def _has_grid(sweep: Sweep) -> bool:
+    return sweep.quantize is not None and sweep.quantize.bits < DENSE_BITS
+
+
+def _spread(cut: Cut, step: Tensor, *, rows: int) -> tuple[Cut, Tensor]:
+    """Give every tensor of a set the threshold and the step of the set as one tensor."""
+    if not isinstance(cut.ties, int):
+        raise ConfigError(
+            "jointly=True is for thresholds; a pruner that keeps a quota of a set, such as "
+            "GlobalMagnitude, looks at the set as a whole already."
+        )
+    threshold = cut.threshold.expand(rows).contiguous()
+    return Cut(threshold, cut.ties), step.expand(rows).contiguous()
 
 
 def _recount(tensors: Sequence[Tensor], state: State) -> State:

@@ -3,17 +3,20 @@
 from dataclasses import dataclass
 
 from espalier.errors import ConfigError
-from espalier.ops.base import Operator, Pruner, Quantizer, Sweep
-from espalier.ops.prune import StdThreshold
+from espalier.ops.base import Operator, Pruner, Quantizer, Sweep, later
+from espalier.ops.filters import FilterMagnitude
+from espalier.ops.prune import GlobalMagnitude, StdThreshold
 from espalier.ops.quantize import Rounding, UniformQuantizer
 from espalier.ops.schedules import Schedule
 
 __all__ = ["Chain", "PruneThenQuantize", "QuantizeThenPrune"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Chain(Operator):
     """Any pruner, then any quantizer: the grid spans what is left above the threshold.
+
+    With ``quantize_first`` it is the other order, and the threshold is of the quantized weights.
 
     Example:
         >>> from espalier.ops import GlobalMagnitude, UniformQuantizer
@@ -27,6 +30,11 @@ class Chain(Operator):
     """Which weights stay."""
     quantize: Quantizer
     """Where they are put."""
+    quantize_first: bool = later(False)
+    """Quantize, then prune."""
+    jointly: bool = later(False)
+    """Take the set of tensors as one: one deviation, one threshold, one largest magnitude and one
+    grid for all of them, as for kernel and bias of a layer. Not for a budget."""
 
     def __post_init__(self) -> None:
         """Refuse parts that can't do their job."""
@@ -40,11 +48,21 @@ class Chain(Operator):
                 f"quantize is {self.quantize!r}, which is no quantizer; give a UniformQuantizer or "
                 "your own with bits, seed, kernel and steps()."
             )
+        if self.jointly and isinstance(self.prune, FilterMagnitude | GlobalMagnitude):
+            raise ConfigError(
+                f"jointly=True is for thresholds; a budget, as of {type(self.prune).__name__}, is "
+                "of all tensors together already. Leave jointly out, or prune by StdThreshold."
+            )
 
     @property
     def sweeps(self) -> tuple[Sweep, ...]:
-        """One: both at once."""
-        return (Sweep(prune=self.prune, quantize=self.quantize),)
+        """One: both at once; two where quantization comes first."""
+        if not self.quantize_first:
+            return (Sweep(prune=self.prune, quantize=self.quantize, jointly=self.jointly),)
+        return (
+            Sweep(quantize=self.quantize, jointly=self.jointly),
+            Sweep(prune=self.prune, jointly=self.jointly),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

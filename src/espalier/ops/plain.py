@@ -4,9 +4,9 @@ from dataclasses import fields
 from typing import Any
 
 from espalier.errors import ConfigError, nearest
-from espalier.ops.base import Operator
+from espalier.ops.base import Operator, settings_in_use
 from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
-from espalier.ops.lamp import Lamp
+from espalier.ops.filters import FilterMagnitude, Then
 from espalier.ops.prune import GlobalMagnitude, StdThreshold
 from espalier.ops.quantize import UniformQuantizer
 from espalier.ops.schedules import Cubic, Linear
@@ -18,12 +18,13 @@ KINDS: dict[str, type] = {
     for kind in (
         Chain,
         Cubic,
+        FilterMagnitude,
         GlobalMagnitude,
-        Lamp,
         Linear,
         PruneThenQuantize,
         QuantizeThenPrune,
         StdThreshold,
+        Then,
         UniformQuantizer,
     )
 }
@@ -46,9 +47,9 @@ def _to_json(value: Any) -> dict[str, Any]:
         raise ConfigError(
             f"{kind.__name__} has no place in a record; known are {', '.join(sorted(KINDS))}."
         )
-    settings = {f.name: getattr(value, f.name) for f in fields(kind)}
     return {"kind": kind.__name__} | {
-        name: _to_json(s) if type(s) in KINDS.values() else s for name, s in settings.items()
+        name: _to_json(s) if type(s) in KINDS.values() else s
+        for name, s in settings_in_use(value).items()
     }
 
 

@@ -4,17 +4,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from espalier.errors import ConfigError
-from espalier.ops.base import Operator, Sweep
-from espalier.ops.kernels import ALL_TIES, NO_TIES, Cut, Moments, keep_largest
+from espalier.ops.base import Operator, Sweep, later
+from espalier.ops.kernels import ALL_TIES, NO_TIES, Cut, Moments, keep_largest, measure
 from espalier.ops.schedules import Cubic, Linear, Schedule, value_at
 
 __all__ = ["GlobalMagnitude", "StdThreshold", "check_density", "count_of"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StdThreshold(Operator):
     """Prune what is small against its own layer: ``beta = gamma * std(w)`` (eq. 1 and 2).
 
@@ -33,9 +34,19 @@ class StdThreshold(Operator):
     """Strength, >= 0 and finite, or a schedule of it."""
     strict: bool = False
     """Keep only ``abs(w) > beta``; then gamma 0 prunes the zeros."""
+    zeros: bool = later(True)
+    """Whether the zeros count in the deviation. Without them it is that of the weights that are
+    left, which doesn't shrink as more are pruned. On a GPU this waits for the device."""
+    correction: int = later(0)
+    """The variance is the sum of squares over ``n - correction``: 0 (population) or 1 (sample)."""
 
     def __post_init__(self) -> None:
-        """Refuse a strength that is negative or not finite."""
+        """Refuse a strength that is negative or not finite, and a correction of neither kind."""
+        if self.correction not in {0, 1}:
+            raise ConfigError(
+                f"correction is {self.correction!r}; give 0 to divide the variance by n, or 1 to "
+                "divide it by n - 1."
+            )
         for gamma in _ends(self.gamma):
             if not (math.isfinite(gamma) and gamma >= 0):
                 raise ConfigError(
@@ -50,8 +61,16 @@ class StdThreshold(Operator):
 
     def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
         """Return each tensor's threshold (eq. 1)."""
-        threshold = (value_at(self.gamma, step) * moments.std).float()
+        threshold = (value_at(self.gamma, step) * self._deviation(tensors, moments)).float()
         return Cut(threshold, NO_TIES if self.strict else ALL_TIES)
+
+    def _deviation(self, tensors: Sequence[Tensor], moments: Moments) -> Tensor:
+        counted = tensors if self.zeros else [t[t != 0] for t in tensors]
+        std = moments.std if self.zeros else measure(counted).std
+        if not self.correction:
+            return std
+        n = torch.tensor([t.numel() for t in counted], dtype=torch.float64, device=std.device)
+        return std * (n / (n - 1).clamp(min=1)).sqrt()
 
     def budget(self, step: int) -> float | None:
         """Return None: the threshold decides, not a budget."""

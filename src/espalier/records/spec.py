@@ -16,6 +16,7 @@ __all__ = [
     "CHOICES",
     "LR_SCHEDULES",
     "OPTIMIZERS",
+    "ORDERS",
     "PRECISIONS",
     "ROUNDINGS",
     "SCHEDULES",
@@ -32,6 +33,7 @@ SCHEDULES = ("constant", "linear", "cubic")
 PRECISIONS = ("fp32", "bf16")
 LR_SCHEDULES = ("constant", "cosine")
 BUDGETS = ("global", "lamp")
+ORDERS = ("pq", "qp")
 CHOICES = ("test", "validation")
 
 LATER = (
@@ -47,6 +49,12 @@ LATER = (
     "recalibrate",
     "choose",
     "initial",
+    "biases",
+    "jointly",
+    "std_zeros",
+    "std_correction",
+    "order",
+    "dense_epochs",
 )
 """Settings that came after the first records. They are written only where they differ from their
 defaults, so that every earlier run keeps its record and its name."""
@@ -142,6 +150,20 @@ class RunSpec:
     """Which accuracy chooses the epoch whose network is kept, one of ``CHOICES``."""
     initial: str | None = None
     """SHA-256 of the file of weights that the run starts from; None starts at random."""
+    biases: bool = True
+    """Compress biases too, as the group's code does."""
+    jointly: bool = False
+    """One deviation and one grid for kernel and bias of a layer together, instead of its own for
+    each. Not with a budget, which is of all layers."""
+    std_zeros: bool = True
+    """Whether zeros count in the deviation (eq. 1)."""
+    std_correction: int = 0
+    """The variance is divided by ``n - std_correction``, 0 or 1 (eq. 1)."""
+    order: str = "pq"
+    """Prune then quantize, or quantize then prune, one of ``ORDERS``."""
+    dense_epochs: int = 0
+    """First epochs that train densely, 0 to ``epochs - 1``. With ``every_epoch`` and all epochs but
+    one, the network is pruned and quantized once, after its training."""
 
     def __post_init__(self) -> None:
         """Check every setting and bring numbers into one form."""
@@ -166,7 +188,8 @@ class RunSpec:
         for name in ("data", "model"):
             _text(name, getattr(self, name))
         self._check_budget()
-        for name in ("strict", "augment", "nesterov"):
+        self._check_reading()
+        for name in ("strict", "augment", "nesterov", "biases", "jointly", "std_zeros"):
             _flag(name, getattr(self, name))
         object.__setattr__(self, "model_options", _json_object(self.model_options))
 
@@ -213,6 +236,20 @@ class RunSpec:
             raise ConfigError(
                 f"max_bytes={self.max_bytes} with update={self.update} and cadence={self.cadence}: "
                 "a size is met from dense weights; give update=latent, cadence=every_step."
+            )
+
+    def _check_reading(self) -> None:
+        _integer("std_correction", self.std_correction, 0, 1, "the variance is over n, or n - 1")
+        _integer("dense_epochs", self.dense_epochs, 0)
+        if self.dense_epochs and self.dense_epochs >= self.epochs:
+            raise ConfigError(
+                f"dense_epochs={self.dense_epochs} of epochs={self.epochs}: nothing would be "
+                "compressed; leave at least one epoch for it."
+            )
+        if self.jointly and (self.target_density is not None or self.max_bytes is not None):
+            raise ConfigError(
+                "jointly takes kernel and bias of a layer as one, and a target density or a size "
+                "is of all layers already; give one of them."
             )
 
     @property
@@ -279,6 +316,7 @@ _CHOICES = {
     "lr_schedule": LR_SCHEDULES,
     "budget": BUDGETS,
     "choose": CHOICES,
+    "order": ORDERS,
 }
 
 

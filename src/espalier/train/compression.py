@@ -6,12 +6,13 @@ from typing import Any, Literal, cast
 from torch import nn
 from torch.optim import Optimizer
 
-from espalier.compressor import Compressor, LayerReport, Report, attach
+from espalier.compressor import Compressor, LayerReport, Report, Rule, attach
 from espalier.metrics import density
 from espalier.ops import (
     Chain,
     Cubic,
     GlobalMagnitude,
+    Lamp,
     Linear,
     Operator,
     Schedule,
@@ -23,6 +24,7 @@ from espalier.records import RunSpec
 
 __all__ = ["compress_by", "densities", "density_ramp", "gamma_at", "operator_of", "report_of"]
 
+BUDGETS: dict[str, type[GlobalMagnitude] | type[Lamp]] = {"global": GlobalMagnitude, "lamp": Lamp}
 RAMPS: dict[str, type[Linear] | type[Cubic]] = {"linear": Linear, "cubic": Cubic}
 
 
@@ -45,6 +47,8 @@ def operator_of(
             rounding=cast(Literal["nearest", "floor", "stochastic"], spec.rounding),
             random_seed=spec.seed,
         ),
+        quantize_first=spec.order == "qp",
+        jointly=spec.jointly,
     )
 
 
@@ -67,10 +71,15 @@ def compress_by(
     return attach(
         model,
         optimizer,
-        operator_of(spec, planned_steps),
+        [_rule(spec, operator_of(spec, planned_steps))],
         update=cast(Literal["hybrid", "inplace", "latent"], spec.update),
         cadence=cast(Literal["every_step", "every_epoch"], spec.cadence),
+        start_step=spec.dense_epochs * planned_steps // max(1, spec.epochs),
     )
+
+
+def _rule(spec: RunSpec, operator: Operator) -> Rule:
+    return Rule(operator=operator, biases=spec.biases, per_layer=spec.jointly)
 
 
 def report_of(model: nn.Module, optimizer: Optimizer, compressor: Compressor | None) -> Report:
@@ -104,12 +113,17 @@ def _density(counts: list[int], layers: tuple[LayerReport, ...]) -> float:
 
 def _pruner(
     spec: RunSpec, planned_steps: int, density: float | Schedule | None
-) -> StdThreshold | GlobalMagnitude:
+) -> StdThreshold | GlobalMagnitude | Lamp:
     if density is None and spec.target_density is not None:
         density = density_ramp(spec, spec.target_density, planned_steps)
     if density is not None:
-        return GlobalMagnitude(density=density)
-    return StdThreshold(gamma=_gamma(spec, planned_steps), strict=spec.strict)
+        return BUDGETS[spec.budget](density=density)
+    return StdThreshold(
+        gamma=_gamma(spec, planned_steps),
+        strict=spec.strict,
+        zeros=spec.std_zeros,
+        correction=spec.std_correction,
+    )
 
 
 def _gamma(spec: RunSpec, planned_steps: int) -> float | Schedule:

@@ -47,7 +47,7 @@ def test_coverage_guided() -> None:
 
 @pytest.mark.slow
 def test_decoder_under_sanitizers(tmp_path: Path) -> None:
-    """libFuzzer on the decoder in C, addresses and undefined behaviour watched."""
+    """LibFuzzer on the decoder in C, addresses and undefined behaviour watched."""
     if shutil.which("clang") is None:
         pytest.skip("clang is not installed: make ci-deps")
     done = run(["bash", "decoder.sh", "-runs=8000"], FUZZ_OUT=str(tmp_path))

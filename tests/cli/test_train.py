@@ -95,6 +95,33 @@ def test_every_option_reaches_the_spec(espalier: Command, tmp_path: Path) -> Non
     )
 
 
+def test_readings_of_the_paper_are_options(
+    espalier: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them reaches the spec, options of the network too."""
+    specs: list[RunSpec] = []
+
+    def train(spec: RunSpec, *_: object, **__: object) -> None:
+        specs.append(spec)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("espalier.train.train", train)
+    espalier("train", "--precision", "fp32", *READINGS.split())
+
+    changed = {
+        "strict": True,
+        "biases": False,
+        "jointly": True,
+        "std_zeros": False,
+        "std_correction": 1,
+        "order": "qp",
+        "dense_epochs": 3,
+    }
+    options = specs[0].model_options
+    assert specs == [RunSpec(model_options=options, **changed)]  # type: ignore[arg-type]
+    assert (options["initialization"], options["hidden"]) == ("xavier", [64, 32])
+
+
 def test_defaults_are_the_papers(espalier: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the group's code shows, where the paper is silent."""
     specs: list[RunSpec] = []
@@ -112,7 +139,17 @@ def test_defaults_are_the_papers(espalier: Command, monkeypatch: pytest.MonkeyPa
     assert "stopped before training began" in found.err
 
 
+READINGS = (
+    "--strict --no-biases --jointly --no-std-zeros --std-correction 1 --order qp --dense-epochs 3 "
+    "--option initialization=xavier --option hidden=[64,32]"
+)
+
 BAD = [
+    ("--order pp", 2, "order='pp': expected one of pq, qp"),
+    ("--std-correction 2", 2, "std_correction=2: expected an integer from 0 to 1"),
+    ("--dense-epochs 500", 2, "dense_epochs=500 of epochs="),
+    ("--option xavier", 2, "--option xavier: expected NAME=VALUE"),
+    ("--option droput=0.1", 2, "has no option 'droput'"),
     ("--gamma -0.5", 2, "gamma=-0.5: expected a number >= 0"),
     ("--gamma nan", 2, "gamma=nan: expected a finite number"),
     ("--gamma inf", 2, "gamma=inf: expected a finite number"),

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-DATA, NETWORK, COMPRESSION, TRAINING, MACHINE, OUTPUT = (
+DATA, NETWORK, COMPRESSION, READING, TRAINING, MACHINE, OUTPUT = (
     "Data",
     "Network",
     "Compression",
+    "How the paper is read",
     "Training",
     "Machine",
     "Output",
@@ -58,6 +59,14 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
         float | None,
         typer.Option(
             help="Probability; the network's own where not given (paper_cnn: 0.3).",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An option of the network, as often as needed: initialization=xavier.",
+            metavar="NAME=VALUE",
             rich_help_panel=NETWORK,
         ),
     ] = None,
@@ -110,6 +119,50 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             rich_help_panel=COMPRESSION,
         ),
     ] = "constant",
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict/--no-strict",
+            help="Keep only what is above the threshold, not what is equal to it.",
+            rich_help_panel=READING,
+        ),
+    ] = False,
+    biases: Annotated[
+        bool,
+        typer.Option("--biases/--no-biases", help="Compress biases too.", rich_help_panel=READING),
+    ] = True,
+    jointly: Annotated[
+        bool,
+        typer.Option(
+            "--jointly/--apart",
+            help="One threshold and grid for a layer's kernel and bias, or one for each.",
+            rich_help_panel=READING,
+        ),
+    ] = False,
+    std_zeros: Annotated[
+        bool,
+        typer.Option(
+            "--std-zeros/--no-std-zeros",
+            help="Count zeros in the standard deviation.",
+            rich_help_panel=READING,
+        ),
+    ] = True,
+    std_correction: Annotated[
+        int,
+        typer.Option(help="The variance is over n minus this, 0 or 1.", rich_help_panel=READING),
+    ] = 0,
+    order: Annotated[
+        str,
+        typer.Option(help="pq prunes, then quantizes; qp the other way.", rich_help_panel=READING),
+    ] = "pq",
+    dense_epochs: Annotated[
+        int,
+        typer.Option(
+            help="First epochs that train densely. With --cadence every_epoch and all epochs but "
+            "one, the network is compressed once, after its training.",
+            rich_help_panel=READING,
+        ),
+    ] = 0,
     lr: Annotated[float, typer.Option(help="Learning rate.", rich_help_panel=TRAINING)] = 0.01,
     lr_schedule: Annotated[
         str,
@@ -220,6 +273,14 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
         "rounding": rounding,
         "cadence": cadence,
         "schedule": schedule,
+        "strict": strict,
+        "biases": biases,
+        "jointly": jointly,
+        "std_zeros": std_zeros,
+        "std_correction": std_correction,
+        "order": order,
+        "dense_epochs": dense_epochs,
+        "model_options": dict(_option(given) for given in option or ()),
         "augment": augment,
         "precision": precision,
         "seed": seed,
@@ -285,6 +346,17 @@ def _run(
             progress=training.TensorBoard(out, progress) if tensorboard else progress,
         )
     typer.echo(json.dumps(result.to_json()) if as_json else summary(result, out))
+
+
+def _option(given: str) -> tuple[str, Any]:
+    """Return an option's name and its value: JSON where it reads as that, else the words."""
+    name, equals, value = given.partition("=")
+    if not (name and equals):
+        raise ConfigError(f"--option {given}: expected NAME=VALUE, as in initialization=xavier.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
 
 
 def _default_out(spec: "RunSpec") -> Path:

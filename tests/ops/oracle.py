@@ -6,6 +6,7 @@ the recorded one, so that everything after it can be compared bit for bit.
 """
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -16,9 +17,19 @@ __all__ = ["apply_to", "expected", "noise_of", "same_bits", "within_an_ulp"]
 
 
 def expected(weights, written, *, gamma=None, density=None, strict=False, bits=32,
-             rounding="nearest", noise=None, quantize_first=False,
-             lamp=False, least=0):  # fmt: skip
+             rounding="nearest", noise=None, quantize_first=False, zeros=True, correction=0,
+             jointly=False, filters=None, lamp=False, least=0):  # fmt: skip
     """Return what an operator with these settings writes, and the masks of what it keeps."""
+    if filters is not None:
+        return _filtered(
+            weights, written, filters, gamma, strict=strict, bits=bits, rounding=rounding,
+            noise=noise,
+        )  # fmt: skip
+    if jointly:
+        return _as_one(
+            weights, written, noise, gamma=gamma, strict=strict, bits=bits, rounding=rounding,
+            quantize_first=quantize_first, zeros=zeros, correction=correction,
+        )  # fmt: skip
     noise = noise or [None] * len(weights)
     steps = [np.float32(s) for s in written.step.tolist()]
     if quantize_first:
@@ -36,7 +47,7 @@ def expected(weights, written, *, gamma=None, density=None, strict=False, bits=3
         if lamp and 0 < k < total:
             limits = [np.abs(w)[m].min(initial=np.inf) for w, m in zip(weights, masks, strict=True)]
     else:
-        limits = [deviation_threshold(w, gamma) for w in weights]
+        limits = [deviation_threshold(w, gamma, zeros, correction) for w in weights]
         masks = [
             np.abs(w) > t if strict else np.abs(w) >= t
             for w, t in zip(weights, thresholds, strict=True)
@@ -51,13 +62,57 @@ def expected(weights, written, *, gamma=None, density=None, strict=False, bits=3
     return [np.where(m, w, 0) + np.float32(0) for w, m in zip(weights, masks, strict=True)], masks
 
 
-def deviation_threshold(w, gamma):
+def _as_one(weights, written, noise, **settings):
+    """A set taken as one tensor: concatenated, done as ever, and taken apart again."""
+    rows = {row: getattr(written, row) for row in ("step", "threshold")}
+    assert all((values == values[0]).all() for values in rows.values())
+    whole = np.concatenate([w.ravel() for w in weights])
+    noise = noise and [np.concatenate([u.ravel() for u in noise])]
+    one = SimpleNamespace(**{row: values[:1] for row, values in rows.items()})
+    (values,), (mask,) = expected([whole], one, noise=noise, **settings)
+    ends = np.cumsum([w.size for w in weights])[:-1]
+    return tuple(
+        [part.reshape(w.shape) for part, w in zip(np.split(flat, ends), weights, strict=True)]
+        for flat in (values, mask)
+    )
+
+
+def _filtered(weights, written, filters, gamma, **settings):
+    """Filters go, then all is as ever: by a deviation, or on a grid of the nonzeros that stay."""
+    masks = best_filters(weights, *filters)
+    left = [np.where(m, w, 0) for w, m in zip(weights, masks, strict=True)]
+    settings |= {"gamma": 0, "strict": True} if gamma is None else {"gamma": gamma}
+    values, later = expected(left, written, **settings)
+    if gamma is not None:
+        masks = [m & n for m, n in zip(masks, later, strict=True)]
+    return values, masks
+
+
+def best_filters(weights, density, least):
+    """Masks of the filters of the largest mean square against their tensor's, one by one."""
+    scores = []
+    for i, w in enumerate(weights):
+        if w.ndim < 2 or not w.size:
+            continue
+        squares = [math.fsum(float(v) ** 2 for v in f.ravel()) / f.size for f in w]
+        mean = math.fsum(squares) / len(squares)
+        own = [float(np.float32(s / mean if mean else 0)) for s in squares]
+        first = sorted(range(len(w)), key=lambda f, own=own: -own[f])[:least]
+        scores += [(-math.inf if f in first else -own[f], i, f) for f in range(len(w))]
+    k = max(math.floor(density * len(scores) + 0.5), sum(s == -math.inf for s, _, _ in scores))
+    masks = [np.ones(w.shape, bool) for w in weights]
+    for _, i, f in sorted(scores)[k:]:
+        masks[i][f] = False
+    return masks
+
+
+def deviation_threshold(w, gamma, zeros=True, correction=0):
     """Equation 1, with sums that don't round."""
-    if gamma is None or w.size == 0:
+    x = [float(v) for v in w.ravel() if zeros or v != 0]
+    if gamma is None or len(x) <= correction:
         return np.float32(0)
-    x = [float(v) for v in w.ravel()]
     mean = math.fsum(x) / len(x)
-    std = math.sqrt(math.fsum((v - mean) ** 2 for v in x) / len(x))
+    std = math.sqrt(math.fsum((v - mean) ** 2 for v in x) / (len(x) - correction))
     with np.errstate(over="ignore"):
         return np.float32(gamma * std)
 

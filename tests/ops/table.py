@@ -9,12 +9,14 @@ from hypothesis import note
 
 from espalier.ops import (
     Chain,
+    FilterMagnitude,
     GlobalMagnitude,
     Lamp,
     Operator,
     PruneThenQuantize,
     QuantizeThenPrune,
     StdThreshold,
+    Then,
     UniformQuantizer,
 )
 
@@ -34,6 +36,8 @@ class Row:
     """Whether a second application changes nothing, ever; None: almost, chance may have it so."""
     odd: bool = True
     """Whether op(-w) is -op(w)."""
+    by_size: bool = True
+    """Whether a larger weight of a tensor is never written smaller than another."""
     alone: bool = True
     """Whether a tensor of a set is written as if it were alone."""
     random: bool = False
@@ -54,12 +58,23 @@ def _both(kind: type, gamma: float, bits: int, **promises: Any) -> Row:
 
 def _chain(prune: Operator, quantize: UniformQuantizer, settings: dict[str, Any], **p: Any) -> Row:
     bits = {"bits": quantize.bits, "rounding": quantize.rounding}
-    return Row(op=Chain(prune=prune, quantize=quantize), settings=settings | bits, **p)
+    how = {k: p.pop(k) for k in ("quantize_first", "jointly") if k in p}
+    op = Chain(prune=prune, quantize=quantize, **how)
+    return Row(op=op, settings=settings | bits | how, **p)
 
 
 def _lamp(**settings: Any) -> Row:
     op = Lamp(**settings)
     return Row(op=op, settings={"lamp": True} | settings, idempotent=True, alone=False)
+
+
+def _filters(
+    density: float, least: int = 1, *, second: Operator | None = None, settings: Any = (), **p: Any
+) -> Row:
+    first = FilterMagnitude(density=density, least=least)
+    op = first if second is None else Then(first=first, second=second)
+    given = {"filters": (density, least), **dict(settings)}
+    return Row(op=op, settings=given, **({"alone": False, "by_size": False} | p))
 
 
 FLOOR = {"rounding": "floor", "odd": False}
@@ -76,6 +91,16 @@ ROWS = {
         settings={"gamma": 0, "strict": True},
         idempotent=True,
     ),
+    "std-without-zeros": Row(
+        op=StdThreshold(gamma=0.5, zeros=False), settings={"gamma": 0.5, "zeros": False}
+    ),
+    "std-sample": Row(
+        op=StdThreshold(gamma=0.5, correction=1), settings={"gamma": 0.5, "correction": 1}
+    ),
+    "std-sample-without-zeros-strict": Row(
+        op=StdThreshold(gamma=0.7, zeros=False, correction=1, strict=True),
+        settings={"gamma": 0.7, "zeros": False, "correction": 1, "strict": True},
+    ),
     "global": Row(
         op=GlobalMagnitude(density=0.4), settings={"density": 0.4}, idempotent=True, alone=False
     ),
@@ -89,6 +114,45 @@ ROWS = {
     "lamp-0": _lamp(density=0),
     "lamp-1": _lamp(density=1),
     "lamp-least": _lamp(density=0.7, least=1),
+    "filters": _filters(0.4, idempotent=True),
+    "filters-0": _filters(0, 0, idempotent=True),
+    "filters-1": _filters(1, idempotent=True, by_size=True),
+    "filters-least": _filters(0.1, 2, idempotent=True),
+    "filters-q4": _chain(
+        FilterMagnitude(density=0.4),
+        UniformQuantizer(bits=4),
+        {"filters": (0.4, 1)},
+        magnitudes=8,
+        idempotent=True,
+        alone=False,
+        by_size=False,
+    ),
+    "filters-q1": _chain(
+        FilterMagnitude(density=0.4),
+        UniformQuantizer(bits=1),
+        {"filters": (0.4, 1)},
+        magnitudes=1,
+        alone=False,
+        by_size=False,
+    ),
+    "filters-q4-stochastic": _chain(
+        FilterMagnitude(density=0.4),
+        UniformQuantizer(bits=4, rounding="stochastic"),
+        {"filters": (0.4, 1)},
+        magnitudes=10,
+        idempotent=None,
+        by_size=False,
+        odd=False,
+        alone=False,
+        random=True,
+    ),
+    "filters-std": _filters(0.6, second=StdThreshold(gamma=0.5), settings={"gamma": 0.5}),
+    "filters-pq-4": _filters(
+        0.6,
+        second=PruneThenQuantize(gamma=0.5, bits=4),
+        settings={"gamma": 0.5, "bits": 4},
+        magnitudes=9,
+    ),
     "q1": _quantizer(1, magnitudes=1),
     "q2": _quantizer(2, magnitudes=2, idempotent=True),
     "q3": _quantizer(3, magnitudes=4, idempotent=True),
@@ -112,6 +176,39 @@ ROWS = {
     "qp-4-floor": _both(QuantizeThenPrune, 0.5, 4, magnitudes=10, **FLOOR),
     "qp-4-stochastic": _both(
         QuantizeThenPrune, 0.5, 4, magnitudes=10, idempotent=None, **STOCHASTIC
+    ),
+    "jointly-pq-4": _chain(
+        StdThreshold(gamma=0.5),
+        UniformQuantizer(bits=4),
+        {"gamma": 0.5},
+        jointly=True,
+        magnitudes=9,
+        alone=False,
+    ),
+    "jointly-pq-1": _chain(
+        StdThreshold(gamma=0.5, strict=True),
+        UniformQuantizer(bits=1),
+        {"gamma": 0.5, "strict": True},
+        jointly=True,
+        magnitudes=1,
+        idempotent=True,
+        alone=False,
+    ),
+    "jointly-qp-3": _chain(
+        StdThreshold(gamma=0.75, zeros=False),
+        UniformQuantizer(bits=3),
+        {"gamma": 0.75, "zeros": False},
+        jointly=True,
+        quantize_first=True,
+        magnitudes=4,
+        alone=False,
+    ),
+    "qp-4-without-zeros": _chain(
+        StdThreshold(gamma=0.5, zeros=False),
+        UniformQuantizer(bits=4),
+        {"gamma": 0.5, "zeros": False},
+        quantize_first=True,
+        magnitudes=8,
     ),
     "global-q4": _chain(
         GlobalMagnitude(density=0.4),

@@ -2,6 +2,7 @@
 
 from espalier.ops.base import Operator, Pruner, Quantizer, State, Sweep, Written, compress_
 from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
+from espalier.ops.filters import FilterMagnitude, Then
 from espalier.ops.lamp import Lamp
 from espalier.ops.plain import from_json, to_json
 from espalier.ops.prune import GlobalMagnitude, StdThreshold
@@ -11,6 +12,7 @@ from espalier.ops.schedules import Cubic, Linear, Schedule, value_at
 __all__ = [
     "Chain",
     "Cubic",
+    "FilterMagnitude",
     "GlobalMagnitude",
     "Lamp",
     "Linear",
@@ -24,6 +26,7 @@ __all__ = [
     "State",
     "StdThreshold",
     "Sweep",
+    "Then",
     "UniformQuantizer",
     "Written",
     "compress_",

@@ -7,6 +7,7 @@ from espalier.errors import ConfigError, nearest
 from espalier.ops.base import Operator, settings_in_use
 from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
 from espalier.ops.filters import FilterMagnitude, Then
+from espalier.ops.lamp import Lamp
 from espalier.ops.prune import GlobalMagnitude, StdThreshold
 from espalier.ops.quantize import UniformQuantizer
 from espalier.ops.schedules import Cubic, Linear
@@ -20,6 +21,7 @@ KINDS: dict[str, type] = {
         Cubic,
         FilterMagnitude,
         GlobalMagnitude,
+        Lamp,
         Linear,
         PruneThenQuantize,
         QuantizeThenPrune,

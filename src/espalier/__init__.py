@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from espalier.bridge import load, save
-    from espalier.compressor import Compressor, Report, Rule, attach, preview
+    from espalier.compressor import Compressor, Report, Rule, attach, preview, recalibrate
     from espalier.encoded import Encoded, decode, encode
     from espalier.ops import (
         Chain,
@@ -45,11 +45,12 @@ __all__ = [
     "encode",
     "load",
     "preview",
+    "recalibrate",
     "save",
 ]
 
 _BRIDGE = ("load", "save")
-_COMPRESSOR = ("Compressor", "Report", "Rule", "attach", "preview")
+_COMPRESSOR = ("Compressor", "Report", "Rule", "attach", "preview", "recalibrate")
 _ENCODED = ("Encoded", "decode", "encode")
 _ROOMS = {"bridge": _BRIDGE, "compressor": _COMPRESSOR, "encoded": _ENCODED}
 

@@ -5,6 +5,7 @@ from espalier.compressor.compressor import Compressor
 from espalier.compressor.group import Update
 from espalier.compressor.options import Cadence
 from espalier.compressor.preview import LayerPreview, Preview, preview
+from espalier.compressor.recalibrate import recalibrate
 from espalier.compressor.report import LayerReport, Report
 from espalier.compressor.select import Rule
 
@@ -19,4 +20,5 @@ __all__ = [
     "Update",
     "attach",
     "preview",
+    "recalibrate",
 ]

@@ -16,6 +16,7 @@ from espalier.data.cifar10 import cifar10 as _cifar10
 from espalier.data.dataset import Dataset, Split, limit
 from espalier.data.modulation import modulation as _modulation
 from espalier.errors import ConfigError, nearest
+from espalier.imports import imported
 
 __all__ = ["DATASETS", "Augment", "Batches", "Dataset", "Split", "limit", "load_dataset"]
 
@@ -35,7 +36,8 @@ def load_dataset(
     """Load the data set called ``name``; what is left ``None`` keeps that data set's default.
 
     Args:
-        name: a key of ``DATASETS``.
+        name: a key of ``DATASETS``, or ``module:function`` for the user's own: a function that
+            returns a :class:`Dataset`, and is given those of the options below that it takes.
         data_dir: where its files are (data sets made of files).
         cache_dir: where decoded arrays are kept (data sets made of files).
         seed: of the generator (generated data sets).
@@ -45,6 +47,8 @@ def load_dataset(
         ConfigError: no such data set, or it has no such option.
         DataError: the files are missing, damaged or of another shape.
     """
+    if ":" in name:
+        return _own(name, {"data_dir": data_dir, "cache_dir": cache_dir, "seed": seed, **options})
     if name not in DATASETS:
         raise ConfigError(
             f"no data set '{name}'; there are {', '.join(sorted(DATASETS))}."
@@ -61,3 +65,16 @@ def load_dataset(
                 + nearest(option, known)
             )
     return load(**given)
+
+
+def _own(name: str, options: dict[str, Any]) -> Dataset:
+    """Return the data set of the user's own function."""
+    load = imported(name, what="data", gives="an espalier.data.Dataset")
+    takes = inspect.signature(load).parameters
+    dataset = load(**{k: v for k, v in options.items() if v is not None and k in takes})
+    if not isinstance(dataset, Dataset):
+        raise ConfigError(
+            f"data {name!r} returned {type(dataset).__name__}; expected an espalier.data.Dataset, "
+            "which holds three splits: training, validation and test."
+        )
+    return dataset

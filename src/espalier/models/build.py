@@ -1,17 +1,13 @@
 """From a name to a network: Espalier's own, or the user's as ``module:function``."""
 
-import importlib
 import inspect
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
 from espalier.errors import ConfigError, nearest
+from espalier.imports import imported
 from espalier.models.modulation_cnn import modulation_cnn
 from espalier.models.paper_cnn import paper_cnn
 from espalier.models.resnet20 import resnet20
@@ -62,7 +58,9 @@ def find_model(name: str) -> Callable[..., Any]:
         >>> find_model("paper_cnn").__name__
         'paper_cnn'
     """
-    return _imported(name) if ":" in name else _known(name)
+    if ":" in name:
+        return imported(name, what="model", gives="a torch.nn.Module")
+    return _known(name)
 
 
 def _known(name: str) -> Callable[..., nn.Module]:
@@ -72,54 +70,6 @@ def _known(name: str) -> Callable[..., nn.Module]:
         f"unknown model {name!r}; known: {', '.join(sorted(MODELS))}.{nearest(name, MODELS)} "
         "A network of your own is given as 'module:function'."
     )
-
-
-def _imported(name: str) -> Callable[..., Any]:
-    module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
-        raise ConfigError(f"model {name!r}: expected 'module:function', for instance 'nets:small'.")
-    module = _import(name, module_name)
-    function = getattr(module, attribute, None)
-    if function is None:
-        public = [known for known in vars(module) if not known.startswith("_")]
-        raise ConfigError(
-            f"model {name!r}: module {module_name!r} ({getattr(module, '__file__', 'built in')}) "
-            f"has no {attribute!r}.{nearest(attribute, public)}"
-        )
-    if not callable(function):
-        raise ConfigError(
-            f"model {name!r} is {type(function).__name__}, which can't be called; expected a "
-            "function or class that returns a torch.nn.Module."
-        )
-    return function  # type: ignore[no-any-return]  # callable() narrows Any to Any
-
-
-def _import(name: str, module_name: str) -> ModuleType:
-    try:
-        with _importable(Path.cwd()):
-            return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        missing = error.name or module_name
-        if module_name != missing and not module_name.startswith(f"{missing}."):
-            raise  # the user's module was found and lacks something itself: its own traceback says
-        raise ConfigError(
-            f"model {name!r}: no module {missing!r} in {Path.cwd()} or on Python's path. "
-            "Run from the folder that holds it, or add that folder to PYTHONPATH."
-        ) from error
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let ``folder`` be imported from, after all else: a console script's path lacks it."""
-    entry = str(folder)
-    added = entry not in sys.path
-    if added:
-        sys.path.append(entry)
-    try:
-        yield
-    finally:
-        if added and entry in sys.path:
-            sys.path.remove(entry)
 
 
 def _check_options(name: str, function: Callable[..., Any], options: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from espalier.data import DATASETS, Dataset
 from espalier.errors import ConfigError, nearest
 from espalier.models import build_model, find_model
 from espalier.records import RunSpec
+from espalier.records.recipes import with_recipe
 from espalier.train.environment import AUTO, resolve_precision
 
 __all__ = ["build_network", "network_options", "resolve_spec"]
@@ -25,7 +26,8 @@ def resolve_spec(settings: Mapping[str, Any], *, device: torch.device) -> RunSpe
 
     Args:
         settings: names of :class:`RunSpec`'s fields with their values; ``precision`` may be
-            ``"auto"``, which is the default, and ``dropout`` is one of the network's options.
+            ``"auto"``, which is the default, ``dropout`` is one of the network's options, and
+            ``recipe`` is one of :data:`RECIPES`, whose settings count where none is given.
         device: where the run will compute; ``auto`` looks at it.
 
     Raises:
@@ -38,20 +40,22 @@ def resolve_spec(settings: Mapping[str, Any], *, device: torch.device) -> RunSpe
     """
     known = [f.name for f in fields(RunSpec)]
     for name in settings:
-        if name not in (*known, "dropout"):
+        if name not in (*known, "dropout", "recipe"):
             raise ConfigError(f"there is no setting '{name}'.{nearest(name, known)}")
-    given = dict(settings)
+    given = with_recipe(settings, dropout=_has_dropout(settings))
     options = dict(given.pop("model_options", {}))
     if "dropout" in given:
         options["dropout"] = given.pop("dropout")
     if given.get("target_density") is not None:
         given.setdefault("gamma", 0.0)
+    if given.get("max_bytes") is not None:
+        given = {"gamma": 0.0, "update": "latent", "schedule": "cubic"} | given
     given["precision"] = resolve_precision(given.get("precision", AUTO), device)
     spec = RunSpec(**given)
-    if spec.data not in DATASETS:
+    if spec.data not in DATASETS and ":" not in spec.data:
         raise ConfigError(
             f"no data set '{spec.data}'; there are {', '.join(sorted(DATASETS))}."
-            f"{nearest(spec.data, DATASETS)}"
+            f"{nearest(spec.data, DATASETS)} Data of your own are given as 'module:function'."
         )
     given["model_options"] = _defaults(spec.model) | options
     _refuse_unknown(spec.model, options)
@@ -99,6 +103,11 @@ def _defaults(model: str) -> dict[str, Any]:
     parameters = inspect.signature(find_model(model)).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     return {k: v for k, v in defaults.items() if k not in FROM_DATA and _is_json(v)}
+
+
+def _has_dropout(settings: Mapping[str, Any]) -> bool:
+    model = settings.get("model") or RunSpec().model
+    return isinstance(model, str) and "dropout" in inspect.signature(find_model(model)).parameters
 
 
 def _refuse_unknown(model: str, options: Mapping[str, Any]) -> None:

@@ -101,7 +101,7 @@ class Writer:
         return offset, value
 
     def _linear(self, function: str, step: LinearStep) -> list[str]:
-        weights, outputs = step.weights, step.weights.scale.size
+        weights, outputs = _weights(step), _weights(step).scale.size
         offset, value = self._tables(function, weights)
         if weights.dense:
             kernel = f"{self.name}_dot_{value}"
@@ -142,10 +142,10 @@ class Writer:
         ]
 
     def _convolution(self, function: str, step: ConvolutionStep) -> list[str]:
-        types = self._tables(function, step.weights)
+        types = self._tables(function, _weights(step))
         body = border_loops(step.output.layout)
         block = max(tile.vectors for tile in step.tiles) * self._lanes(step)
-        body.append(f"float a[{block * step.weights.together}];")
+        body.append(f"float a[{block * _weights(step).together}];")
         for i, tile in enumerate(step.tiles):
             store = f"{function}_store{i}"
             self.parts.append(_store(store, step, tile))
@@ -153,7 +153,7 @@ class Writer:
         return body
 
     def _lanes(self, step: ConvolutionStep) -> int:
-        return self.target.dense_lanes if step.weights.dense else self.target.lanes
+        return self.target.dense_lanes if _weights(step).dense else self.target.lanes
 
     def _tile(
         self,
@@ -163,7 +163,7 @@ class Writer:
         store: str,
         types: tuple[str, str],
     ) -> list[str]:
-        weights, row, output = step.weights, step.source.layout.row, step.output.layout
+        weights, row, output = _weights(step), step.source.layout.row, step.output.layout
         p = [f"x + {step.base + tile.row * row + tile.column}"]
         q = [f"y + {output.start + tile.row // step.pool[0] * output.row}"]
         q.append(f"{tile.column // step.pool[1]}")
@@ -198,7 +198,7 @@ class Writer:
         return [
             f"const {offset} *offset = {function}_offset;",
             f"const {value} *value = {function}_value;",
-            f"for (int f = 0; f < {step.weights.scale.size}; f++) {{",
+            f"for (int f = 0; f < {_weights(step).scale.size}; f++) {{",
             f"    const int n = (int){function}_count[f];",
             f"    {kernel}(p, offset, value, n, a);",
             f"    {store}(a, q + f * {step.output.layout.plane}, {_affine(function, 'f')});",
@@ -216,7 +216,7 @@ class Writer:
         types: tuple[str, str],
         size: int,
     ) -> list[str]:
-        (offset, value), weights = types, step.weights
+        (offset, value), weights = types, _weights(step)
         together, length = weights.together, weights.offsets.size
         kernel = f"{self.name}_dense_{together}_{tile.vectors}_{offset}_{value}"
         self.kernels[kernel] = kernels.dense(
@@ -266,10 +266,15 @@ class Writer:
         return [*border_loops(output), *row_loops(output, inner)]
 
 
+def _weights(step: ConvolutionStep | LinearStep) -> Weights:
+    assert isinstance(step.weights, Weights)  # noqa: S101  # what float32 is lowered to
+    return step.weights
+
+
 def _title(step: Step) -> str:
     text = type(step).__name__.removesuffix("Step").lower()
     if isinstance(step, ConvolutionStep | LinearStep):
-        weights = step.weights
+        weights = _weights(step)
         how = "dense" if weights.dense else f"sparse, {weights.values.size} nonzeros"
         return f"{text}, {weights.scale.size} outputs, {how}"
     return text

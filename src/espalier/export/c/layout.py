@@ -25,7 +25,7 @@ def image_of(shape: Sizes) -> tuple[int, int, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Planes of rows in float32, with zeros around an image where a convolution wants them."""
+    """Planes of rows, with zeros around an image where a convolution wants them."""
 
     channels: int
     height: int
@@ -35,21 +35,21 @@ class Layout:
     left: int = 0
     right: int = 0
     row: int
-    """Floats from a row to the next, >= left + width + right."""
+    """Elements from a row to the next, >= left + width + right."""
 
     @property
     def plane(self) -> int:
-        """Floats from a channel to the next."""
+        """Elements from a channel to the next."""
         return (self.top + self.height + self.bottom) * self.row
 
     @property
     def start(self) -> int:
-        """Where the first element lies, in floats."""
+        """Where the first element lies, in elements."""
         return self.top * self.row + self.left
 
     @property
     def size(self) -> int:
-        """Floats in all."""
+        """Elements in all."""
         return self.channels * self.plane
 
     @property
@@ -72,18 +72,20 @@ class Buffer:
     first: int
     last: int
     slack: int = 0
-    """Floats after the end that a reader may touch, and forgets."""
+    """Elements after the end that a reader may touch, and forgets."""
     offset: int = 0
-    """In the arena, in floats."""
+    """In the arena, in its units: floats, or bytes where values are integers."""
+    item: int = 1
+    """Units an element."""
 
     @property
     def size(self) -> int:
-        """Floats in all."""
-        return self.layout.size + self.slack
+        """Units in all."""
+        return (self.layout.size + self.slack) * self.item
 
 
 def allocate(buffers: Iterable[Buffer], *, align: int) -> int:
-    """Give every buffer its offset and return the arena's size, in floats.
+    """Give every buffer its offset and return the arena's size, in its units.
 
     Large buffers first, each at the lowest place that is free for as long as it lives.
     """

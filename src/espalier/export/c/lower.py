@@ -1,12 +1,10 @@
 """From a graph to steps: what is fused, where values lie, what runs sparse."""
 
-from itertools import product
-
 import numpy as np
 
 from espalier.errors import ConfigError
-from espalier.export.c.costs import costs_of
 from espalier.export.c.layout import Buffer, Layout, allocate, image_of
+from espalier.export.c.numbers import Numbers
 from espalier.export.c.steps import (
     ArgmaxStep,
     ConcatStep,
@@ -19,17 +17,9 @@ from espalier.export.c.steps import (
     SoftmaxStep,
     SpreadStep,
     Step,
-    Tile,
-    Weights,
 )
-from espalier.export.c.targets import Target
 from espalier.export.c.tiles import can_pool, cut, vectors_of
-from espalier.export.c.weights import (
-    Optimize,
-    dense_weights,
-    filters_together,
-    sparse_weights,
-)
+from espalier.export.c.windows import Windows, pair
 from espalier.export.graph import (
     Activation,
     Add,
@@ -52,22 +42,26 @@ SPLIT = 1.16
 """How much dearer loads are where no row begins at a vector: more of them cross a cache line."""
 
 
-def lower(graph: Graph, target: Target, optimize: Optimize) -> Program:
+def lower(graph: Graph, numbers: Numbers) -> Program:
     """Turn a graph into steps over buffers in an arena.
+
+    Args:
+        graph: what to run.
+        numbers: what it computes with.
 
     Raises:
         ConfigError: a layer is of a form that the generator doesn't know.
     """
-    return _Lowering(graph, target, optimize).program()
+    return _Lowering(graph, numbers).program()
 
 
 class _Lowering:
     """Steps so far, and where values are."""
 
-    def __init__(self, graph: Graph, target: Target, optimize: Optimize) -> None:
+    def __init__(self, graph: Graph, numbers: Numbers) -> None:
         self._graph = graph
-        self._target = target
-        self._optimize: Optimize = optimize
+        self._numbers = numbers
+        self._target = numbers.target
         self._users = graph.users()
         self._values = graph.values()
         self._buffers: dict[str, Buffer] = {}
@@ -84,7 +78,7 @@ class _Lowering:
             if node.name not in self._fused:
                 self._node(node)
         self._append(CopyStep(node="output", source=self._buffers[graph.output.name], output=None))
-        arena = allocate(self._all, align=self._target.lanes)
+        arena = allocate(self._all, align=self._numbers.align)
         return Program(
             graph=graph, target=self._target, steps=self._steps, buffers=self._all, arena=arena
         )
@@ -100,12 +94,15 @@ class _Lowering:
         for buffer in getattr(step, "sources", ()):
             buffer.last = index
 
-    def _new(self, value: Value, layout: Layout | None = None, *, register: bool = True) -> Buffer:
+    def _new(self, value: Value) -> Buffer:
+        buffer = self._buffer(value.name, self._layout(value), self._numbers.item(value.name))
+        self._buffers[value.name] = buffer
+        return buffer
+
+    def _buffer(self, name: str, layout: Layout, item: int) -> Buffer:
         index = len(self._steps)
-        buffer = Buffer(value.name, layout or self._layout(value), first=index, last=index)
+        buffer = Buffer(name, layout, first=index, last=index, item=item)
         self._all.append(buffer)
-        if register:
-            self._buffers[value.name] = buffer
         return buffer
 
     def _node(self, node: Node) -> None:
@@ -116,6 +113,8 @@ class _Lowering:
                 self._linear(node, node.layer)
             case Flatten():
                 self._flatten(node)
+            case Activation() if self._numbers.unchanged(node):
+                self._buffers[node.output.name] = self._buffers[node.inputs[0]]
             case Activation() | Affine() | Add():
                 self._elementwise(node)
             case _:
@@ -164,7 +163,11 @@ class _Lowering:
 
     def _activation_after(self, value: Value) -> tuple[Activation | None, Value]:
         node = self._next(value)
-        if node is None or not isinstance(node.layer, Activation):
+        if (
+            node is None
+            or not isinstance(node.layer, Activation)
+            or not self._numbers.takes_in(node)
+        ):
             return None, value
         self._fused.add(node.name)
         return node.layer, node.output
@@ -191,12 +194,7 @@ class _Lowering:
 
     def _linear(self, node: Node, layer: Linear) -> None:
         (source,) = self._sources(node)
-        inputs = layer.weight.shape[1]
-        costs = costs_of(self._target.name)
-        sparse = sparse_weights(layer, np.arange(inputs), optimize=self._optimize)
-        dense = dense_weights(layer, np.zeros(0, np.int64), together=1, optimize=self._optimize)
-        faster = costs.gather * layer.weight.nonzero < costs.dot * layer.weight.size
-        weights = self._choose(sparse, dense, faster=faster)
+        weights = self._numbers.linear(node, layer)
         activation, value = self._activation_after(node.output)
         output = self._new(value)
         self._append(
@@ -205,28 +203,24 @@ class _Lowering:
                 source=source,
                 output=output,
                 weights=weights,
-                inputs=inputs,
+                inputs=layer.weight.shape[1],
                 activation=activation,
             )
         )
 
-    def _choose(self, sparse: Weights, dense: Weights, *, faster: bool) -> Weights:
-        if self._optimize == "size":
-            return sparse if sparse.size_bytes < dense.size_bytes else dense
-        return sparse if faster else dense
-
     def _convolution(self, node: Node, layer: Convolution) -> None:
-        conv = _Plan(layer, self._values[node.inputs[0]], node.output, self._target)
+        conv = Windows(layer, self._values[node.inputs[0]], node.output)
         source = self._buffers[node.inputs[0]]
         if not conv.direct:
             source = self._spread(node, conv, source)
         activation, pool, value = self._after(conv, source.layout.row, node.output)
-        weights, tiles = self._weights(conv, source.layout, pool, value)
+        weights, tiles, lanes = self._numbers.convolution(
+            node, conv, source.layout, pool, image_of(value.shape)
+        )
         base = 0
         if conv.direct:
             top, left = conv.padding
             base = source.layout.start - top * source.layout.row - left
-        lanes = self._target.dense_lanes if weights.dense else self._target.lanes
         reach = max(
             (t.row + (t.row_count - 1) * t.rows) * source.layout.row
             + t.column
@@ -252,46 +246,23 @@ class _Lowering:
             )
         )
 
-    def _weights(
-        self, conv: "_Plan", layout: Layout, pool: tuple[int, int], value: Value
-    ) -> tuple[Weights, tuple[Tile, ...]]:
-        layer, target = conv.layer, self._target
-        _, height, width = image_of(value.shape)
-        size = (height * pool[0], width * pool[1])
-        filters = layer.weight.shape[0] // layer.groups
-        together = filters_together(filters)
-        offsets = conv.offsets(layout)
-        groups = np.repeat(np.arange(layer.groups), filters)[:, None] * conv.group_floats(layout)
-        sparse = sparse_weights(layer, offsets + groups, optimize=self._optimize)
-        dense = dense_weights(layer, offsets, together=together, optimize=self._optimize)
-        sparse_tiles = cut(*size, layout.row, pool, vectors=target.vectors, lanes=target.lanes)
-        if not can_pool(size[1], layout.row, pool, block=self._dense_block(together)):
-            return sparse, sparse_tiles
-        vectors = target.dense_vectors // together
-        dense_tiles = cut(*size, layout.row, pool, vectors=vectors, lanes=target.dense_lanes)
-        costs = costs_of(target.name)
-        faster = costs.sparse(layer.weight.nonzero, sparse_tiles) < costs.dense(
-            layer.weight.size, dense_tiles, together=together
-        )
-        chosen = self._choose(sparse, dense, faster=faster)
-        return chosen, dense_tiles if chosen.dense else sparse_tiles
-
-    def _dense_block(self, together: int) -> int:
-        return self._target.dense_vectors // together * self._target.dense_lanes
-
     def _after(
-        self, conv: "_Plan", row: int, value: Value
+        self, conv: Windows, row: int, value: Value
     ) -> tuple[Activation | None, tuple[int, int], Value]:
         """Take in the activation and the maximum that follow, in either order."""
         activation, pool = None, (1, 1)
         while (node := self._next(value)) is not None:
             layer = node.layer
-            if isinstance(layer, Activation) and activation is None:
+            if (
+                isinstance(layer, Activation)
+                and activation is None
+                and self._numbers.takes_in(node)
+            ):
                 if pool != (1, 1) and not _monotone(layer):
                     break
                 activation = layer
             elif isinstance(layer, Pool) and pool == (1, 1) and _fits_inside(layer):
-                kernel = _pair(layer.kernel, 1)
+                kernel = pair(layer.kernel, 1)
                 _, height, width = image_of(node.output.shape)
                 _, rows, columns = image_of(value.shape)
                 if height * kernel[0] > rows or width * kernel[1] > columns:
@@ -307,12 +278,11 @@ class _Lowering:
             value = node.output
         return activation, pool, value
 
-    def _spread(self, node: Node, conv: "_Plan", source: Buffer) -> Buffer:
+    def _spread(self, node: Node, conv: Windows, source: Buffer) -> Buffer:
         channels, height, width = conv.spread_image
         row = self._best_row(width, [conv])
         layout = Layout(channels=channels * len(conv.phases), height=height, width=width, row=row)
-        value = Value(f"{node.output.name}_spread", (channels, height, width))
-        output = self._new(value, layout, register=False)
+        output = self._buffer(f"{node.output.name}_spread", layout, source.item)
         self._append(
             SpreadStep(
                 node=node.name,
@@ -334,7 +304,7 @@ class _Lowering:
             plan
             for node in users
             if isinstance(node.layer, Convolution)
-            and (plan := _Plan(node.layer, value, node.output, self._target)).direct
+            and (plan := Windows(node.layer, value, node.output)).direct
         ]
         if not plans:
             return plain
@@ -353,11 +323,11 @@ class _Lowering:
             row=row,
         )
 
-    def _best_row(self, base: int, plans: "list[_Plan]") -> int:
+    def _best_row(self, base: int, plans: list[Windows]) -> int:
         """Round a row up to whole vectors where aligned loads are worth it."""
         lanes = self._target.lanes
         aligned = -(-base // lanes) * lanes
-        if self._optimize == "size" or aligned == base:
+        if self._numbers.smallest or aligned == base:
             return base
 
         def cost(row: int) -> float:
@@ -369,62 +339,6 @@ class _Lowering:
             return total
 
         return min((base, aligned), key=cost)
-
-
-class _Plan:
-    """A convolution seen as one of stride 1 over an image that may have been taken apart."""
-
-    def __init__(self, layer: Convolution, source: Value, output: Value, target: Target) -> None:
-        self.layer = layer
-        self.output = output
-        self.target = target
-        self.kernel = _pair(layer.weight.shape[2:], 1)
-        self.stride = _pair(layer.stride, 1)
-        self.dilation = _pair(layer.dilation, 1)
-        pads = ((0, 0), *layer.padding)[-2:]
-        self.margins = (*pads[0], *pads[1])
-        self.padding = (pads[0][0], pads[1][0])
-        self.direct = self.stride == (1, 1)
-        self._channels = image_of(source.shape)[0]
-        used = [
-            sorted({k * d % s for k in range(size)})
-            for size, d, s in zip(self.kernel, self.dilation, self.stride, strict=True)
-        ]
-        self.phases = tuple((y, x) for y, x in product(*used))
-
-    @property
-    def spread_image(self) -> tuple[int, int, int]:
-        """Channels, and the height and width of a part: as far as windows reach."""
-        _, height, width = image_of(self.output.shape)
-        reach = [
-            (k - 1) * d // s
-            for k, d, s in zip(self.kernel, self.dilation, self.stride, strict=True)
-        ]
-        return self._channels, height + reach[0], width + reach[1]
-
-    def group_floats(self, layout: Layout) -> int:
-        return self._channels // self.layer.groups * len(self.phases) * layout.plane
-
-    def offsets(self, layout: Layout) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-        """Return where each weight of a filter finds its input, from the group's start."""
-        channels = self.layer.weight.shape[1]
-        phase = {position: i for i, position in enumerate(self.phases)}
-        inside = []
-        for y, x in product(range(self.kernel[0]), range(self.kernel[1])):
-            at = (y * self.dilation[0], x * self.dilation[1])
-            part = phase[(at[0] % self.stride[0], at[1] % self.stride[1])]
-            row, column = at[0] // self.stride[0], at[1] // self.stride[1]
-            inside.append(part * layout.plane + row * layout.row + column)
-        planes = np.arange(channels, dtype=np.int64) * len(self.phases) * layout.plane
-        result: np.ndarray[tuple[int], np.dtype[np.int64]] = (
-            planes[:, None] + np.array(inside, np.int64)
-        ).reshape(-1)
-        return result
-
-
-def _pair(sizes: tuple[int, ...], fill: int) -> tuple[int, int]:
-    full = (fill, *sizes)[-2:]
-    return (full[0], full[1])
 
 
 def _monotone(activation: Activation) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.export.c.integer_weights import IntegerWeights
 from espalier.export.c.layout import Buffer
 from espalier.export.c.targets import Target
 from espalier.export.graph import Activation, Graph, Pool
@@ -103,7 +104,7 @@ class ConvolutionStep:
     output: Buffer
     base: int
     """Of the window's first element, from the source's start, in floats."""
-    weights: Weights
+    weights: Weights | IntegerWeights
     group_filters: int
     group_floats: int
     """From a group's input to the next one's."""
@@ -120,7 +121,7 @@ class LinearStep:
     node: str
     source: Buffer
     output: Buffer
-    weights: Weights
+    weights: Weights | IntegerWeights
     inputs: int
     activation: Activation | None
 
@@ -199,4 +200,4 @@ class Program:
     steps: list[Step] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
     arena: int = 0
-    """Floats."""
+    """Floats, or bytes where values are integers."""

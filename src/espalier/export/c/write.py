@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from espalier.errors import ConfigError, StorageError, nearest
 from espalier.export.c.files import MARK, sources
+from espalier.export.c.float_numbers import FloatNumbers
 from espalier.export.c.lower import lower
 from espalier.export.c.targets import TargetName, find_target
 from espalier.export.c.weights import Optimize
@@ -68,7 +69,7 @@ def write_c(
     machine = find_target(target)
     _check_replaceable(directory)
     _not_yet(arithmetic)
-    _replace_directory(directory, sources(lower(graph, machine, optimize), name))
+    _replace_directory(directory, sources(lower(graph, FloatNumbers(machine, optimize)), name))
     return directory
 
 
@@ -83,7 +84,7 @@ def code_of(
     """Return the code and header of a network for the host, by file names, made for speed."""
     _check_arithmetic(arithmetic, calibration)
     _not_yet(arithmetic)
-    return sources(lower(graph, find_target(target), "speed"), name, complete=False)
+    return sources(lower(graph, FloatNumbers(find_target(target), "speed")), name, complete=False)
 
 
 def _check_arithmetic(arithmetic: str, calibration: object) -> None:

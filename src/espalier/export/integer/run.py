@@ -106,7 +106,7 @@ def _sums(node: Node, step: Sums, x: Integers) -> Integers:
     if isinstance(node.layer, Convolution):
         return step.fixed(correlate(node.layer, weight, x.astype(np.float64)).astype(np.int64))
     sums = (x.astype(np.float64) @ weight.T).astype(np.int64)
-    return np.moveaxis(step.fixed(np.moveaxis(sums, -1, 1)), 1, -1)
+    return np.asarray(np.moveaxis(step.fixed(np.moveaxis(sums, -1, 1)), 1, -1))
 
 
 def _softmax(step: Exponentials, x: Integers) -> Integers:

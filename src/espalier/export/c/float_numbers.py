@@ -1,0 +1,89 @@
+"""Float32: which weights a layer keeps, and how its sums are cut into blocks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from espalier.export.c.costs import costs_of
+from espalier.export.c.layout import Layout
+from espalier.export.c.steps import Tile, Weights
+from espalier.export.c.targets import Target
+from espalier.export.c.tiles import can_pool, cut
+from espalier.export.c.weights import Optimize, dense_weights, filters_together, sparse_weights
+from espalier.export.c.windows import Windows
+from espalier.export.graph import Linear, Node
+
+__all__ = ["FloatNumbers"]
+
+
+@dataclass(frozen=True, slots=True)
+class FloatNumbers:
+    """Float32 on a target; the arena's unit is a float."""
+
+    target: Target
+    optimize: Optimize
+
+    @property
+    def smallest(self) -> bool:
+        """Whether memory comes before speed."""
+        return self.optimize == "size"
+
+    @property
+    def align(self) -> int:
+        """A vector."""
+        return self.target.lanes
+
+    def item(self, name: str) -> int:
+        """Return 1."""
+        return 1
+
+    def takes_in(self, node: Node) -> bool:
+        """Return True: sums are rectified where they are."""
+        return True
+
+    def unchanged(self, node: Node) -> bool:
+        """Return False: every activation changes floats."""
+        return False
+
+    def linear(self, node: Node, layer: Linear) -> Weights:
+        """Return all weights or the nonzeros, whichever is better."""
+        inputs = layer.weight.shape[1]
+        costs = costs_of(self.target.name)
+        sparse = sparse_weights(layer, np.arange(inputs), optimize=self.optimize)
+        dense = dense_weights(layer, np.zeros(0, np.int64), together=1, optimize=self.optimize)
+        faster = costs.gather * layer.weight.nonzero < costs.dot * layer.weight.size
+        return self._choose(sparse, dense, faster=faster)
+
+    def convolution(
+        self,
+        node: Node,
+        conv: Windows,
+        layout: Layout,
+        pool: tuple[int, int],
+        image: tuple[int, int, int],
+    ) -> tuple[Weights, tuple[Tile, ...], int]:
+        """Return all weights or the nonzeros, whichever is better, with blocks and lanes."""
+        layer, target = conv.layer, self.target
+        size = (image[1] * pool[0], image[2] * pool[1])
+        together = filters_together(layer.weight.shape[0] // layer.groups)
+        sparse = sparse_weights(layer, conv.filter_offsets(layout), optimize=self.optimize)
+        sparse_tiles = cut(*size, layout.row, pool, vectors=target.vectors, lanes=target.lanes)
+        vectors = target.dense_vectors // together
+        if not can_pool(size[1], layout.row, pool, block=vectors * target.dense_lanes):
+            return sparse, sparse_tiles, target.lanes
+        offsets = conv.offsets(layout)
+        dense = dense_weights(layer, offsets, together=together, optimize=self.optimize)
+        dense_tiles = cut(*size, layout.row, pool, vectors=vectors, lanes=target.dense_lanes)
+        costs = costs_of(target.name)
+        faster = costs.sparse(layer.weight.nonzero, sparse_tiles) < costs.dense(
+            layer.weight.size, dense_tiles, together=together
+        )
+        chosen = self._choose(sparse, dense, faster=faster)
+        if chosen.dense:
+            return chosen, dense_tiles, target.dense_lanes
+        return chosen, sparse_tiles, target.lanes
+
+    def _choose(self, sparse: Weights, dense: Weights, *, faster: bool) -> Weights:
+        if self.smallest:
+            return sparse if sparse.size_bytes < dense.size_bytes else dense
+        return sparse if faster else dense

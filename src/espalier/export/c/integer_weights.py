@@ -1,0 +1,199 @@
+"""Integer weights in the order in which a kernel reads them: equal ones together.
+
+A filter's nonzeros are grouped by value, and a group is dealt out in bundles of four, two and one:
+``w * (x0 + x1 + x2 + x3)`` is one multiplication. Where four activations add up within a byte, so
+are they added, at twice the lanes again.
+
+Sums are int16 where the filter's bound allows; else a filter is taken in parts of which each fits,
+added up in int32; else, and for machines without vectors, sums are int32 from the start.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.export.integer.codes import INT16
+from espalier.export.integer.grids import Grid
+from espalier.export.integer.plan import Sums
+
+__all__ = ["IntegerWeights", "SumsIn", "convolution_weights", "linear_weights"]
+
+Integers = NDArray[np.int64]
+SumsIn = Literal["int16", "parts", "int32"]
+SIZES = (4, 2, 1)
+"""Inputs a bundle."""
+LONG_RUN = 6
+"""Equal weights of a linear layer's output, on average, from which on runs are worth their loop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerWeights:
+    """What a layer keeps in flash."""
+
+    how: Literal["bundles", "runs", "gather", "dense"]
+    """``bundles`` for convolutions. Linear layers: ``runs`` of equal weights, weights one by one
+    (``gather``), or all of them (``dense``)."""
+    sums: SumsIn
+    sizes: tuple[int, ...]
+    """Of the bundles that occur, descending."""
+    parts: Integers
+    """Parts a filter; runs an output where there are runs; empty where there is one each."""
+    counts: Integers
+    """Bundles: how many of each size, a part each. ``runs``: their lengths. ``gather``: nonzeros
+    an output."""
+    offsets: Integers
+    """Where the inputs lie."""
+    values: Integers
+    """A weight each bundle, run, nonzero, or each of all."""
+    plan: Sums
+
+    @property
+    def dense(self) -> bool:
+        """Whether zeros are kept."""
+        return self.how == "dense"
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of flash, without what requantizes."""
+        arrays = (self.parts, self.counts, self.offsets, self.values)
+        return sum(array.size * _bytes(array) for array in arrays)
+
+
+Bundle = tuple[int, tuple[int, ...]]
+
+
+def convolution_weights(
+    plan: Sums, offsets: Integers, grid: Grid, *, vectors: bool
+) -> IntegerWeights:
+    """Bundle a convolution's nonzeros.
+
+    Args:
+        plan: with its codes and bounds.
+        offsets: of each weight's input; broadcast to (filters, weights a filter).
+        grid: of the input.
+        vectors: whether sums of int16 are worth more lanes.
+    """
+    rows = plan.codes.by_filter
+    largest = int(np.abs(rows).max(initial=0))
+    if not vectors or largest * grid.largest > INT16:
+        sums: SumsIn = "int32"
+    else:
+        sums = "int16" if plan.fits_int16 else "parts"
+    places = np.broadcast_to(offsets, rows.shape)
+    filters = [
+        _bundles(row[row != 0], place[row != 0], grid, sums)
+        for row, place in zip(rows, places, strict=True)
+    ]
+    parts = [list(_parts(one, grid)) if sums == "parts" else [one] for one in filters]
+    flat = [_by_size(part) for one in parts for part in one]
+    sizes = tuple(i for i, size in enumerate(SIZES) if any(part[i] for part in flat)) or (2,)
+    return IntegerWeights(
+        how="bundles",
+        sums=sums,
+        sizes=tuple(SIZES[i] for i in sizes),
+        parts=_array([len(one) for one in parts] if sums == "parts" else []),
+        counts=_array([len(part[i]) for part in flat for i in sizes]),
+        offsets=_array([o for part in flat for i in sizes for _, at in part[i] for o in at]),
+        values=_array([w for part in flat for i in sizes for w, _ in part[i]]),
+        plan=plan,
+    )
+
+
+def linear_weights(plan: Sums, *, dense: bool) -> IntegerWeights:
+    """Order a linear layer's weights by output."""
+    rows = plan.codes.by_filter
+    if dense:
+        return _linear("dense", plan, [], [], [], rows)
+    orders = [np.lexsort((np.arange(row.size), row)) for row in rows]
+    orders = [order[row[order] != 0] for order, row in zip(orders, rows, strict=True)]
+    sorted_rows = [row[order] for order, row in zip(orders, rows, strict=True)]
+    runs = [np.unique(row, return_counts=True) for row in sorted_rows]
+    nonzero = sum(len(order) for order in orders)
+    places = np.concatenate([*orders, np.zeros(0, np.int64)])
+    if nonzero >= LONG_RUN * sum(len(values) for values, _ in runs):
+        lengths = np.concatenate([counts for _, counts in runs])
+        values = np.concatenate([values for values, _ in runs])
+        return _linear("runs", plan, [len(v) for v, _ in runs], lengths, places, values)
+    orders = [np.sort(order) for order in orders]
+    values = np.concatenate([row[order] for order, row in zip(orders, rows, strict=True)])
+    return _linear("gather", plan, [], [len(o) for o in orders], np.concatenate(orders), values)
+
+
+def _linear(
+    how: Literal["runs", "gather", "dense"],
+    plan: Sums,
+    parts: Sequence[int],
+    counts: Sequence[int] | Integers,
+    offsets: Sequence[int] | Integers,
+    values: Integers,
+) -> IntegerWeights:
+    return IntegerWeights(
+        how=how,
+        sums="int32",
+        sizes=(),
+        parts=_array(parts),
+        counts=_array(counts),
+        offsets=_array(offsets),
+        values=_array(values),
+        plan=plan,
+    )
+
+
+def _bundles(codes: Integers, places: Integers, grid: Grid, sums: SumsIn) -> list[Bundle]:
+    """Deal a filter's nonzeros out, the largest magnitudes first."""
+    found: list[Bundle] = []
+    byte = np.iinfo(np.uint8 if grid.low >= 0 else np.int8).max
+    for value in sorted(set(codes.tolist()), key=lambda v: (-abs(v), v)):
+        group = places[codes == value].tolist()
+        for size in SIZES:
+            within = size * grid.largest <= byte and abs(value) * size * grid.largest <= INT16
+            if size > 1 and sums != "int32" and not within:
+                continue
+            while len(group) >= size:
+                found.append((value, tuple(group[:size])))
+                group = group[size:]
+    return found
+
+
+def _parts(bundles: list[Bundle], grid: Grid) -> Iterator[list[Bundle]]:
+    """Cut a filter where its sum might leave int16, positive and negative weights balanced."""
+    queues = [[b for b in bundles if b[0] > 0], [b for b in bundles if b[0] < 0]]
+    part: list[Bundle] = []
+    reach = [0, 0]
+    while queues[0] or queues[1]:
+        options = []
+        for i, queue in enumerate(queues):
+            if queue:
+                weight = abs(queue[0][0]) * len(queue[0][1])
+                up = reach[i] + weight * grid.high
+                down = reach[1 - i] - weight * grid.low
+                if max(up, down) <= INT16:
+                    options.append((up, i, down))
+        if not options:
+            yield part
+            part, reach = [], [0, 0]
+            continue
+        up, i, down = min(options)
+        reach[i], reach[1 - i] = up, down
+        part.append(queues[i].pop(0))
+    yield part
+
+
+def _by_size(bundles: list[Bundle]) -> list[list[Bundle]]:
+    return [[bundle for bundle in bundles if len(bundle[1]) == size] for size in SIZES]
+
+
+def _array(values: Sequence[int] | Integers) -> Integers:
+    return np.asarray(values, np.int64).reshape(-1)
+
+
+def _bytes(values: Integers) -> int:
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    kinds = (np.int8, np.int16) if low < 0 else (np.uint8, np.uint16)
+    return next(
+        (np.dtype(k).itemsize for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max),
+        4,
+    )

@@ -1,0 +1,58 @@
+"""What a network's steps compute with: what lowering asks of an arithmetic."""
+
+from typing import Protocol
+
+from espalier.export.c.integer_weights import IntegerWeights
+from espalier.export.c.layout import Layout
+from espalier.export.c.steps import Tile, Weights
+from espalier.export.c.targets import Target
+from espalier.export.c.windows import Windows
+from espalier.export.graph import Linear, Node
+
+__all__ = ["Numbers"]
+
+
+class Numbers(Protocol):
+    """An arithmetic, on a target."""
+
+    @property
+    def target(self) -> Target:
+        """Sizes of blocks, in numbers of this kind."""
+
+    @property
+    def smallest(self) -> bool:
+        """Whether memory comes before speed."""
+
+    @property
+    def align(self) -> int:
+        """Where buffers begin in the arena, in its units."""
+
+    def item(self, name: str) -> int:
+        """Return how many units of the arena an element of a value takes."""
+
+    def takes_in(self, node: Node) -> bool:
+        """Tell whether the step before may do an activation too."""
+
+    def unchanged(self, node: Node) -> bool:
+        """Tell whether an activation that runs on its own has nothing left to do."""
+
+    def linear(self, node: Node, layer: Linear) -> Weights | IntegerWeights:
+        """Return a layer's weights in the order in which the better kernel reads them."""
+
+    def convolution(
+        self,
+        node: Node,
+        conv: Windows,
+        layout: Layout,
+        pool: tuple[int, int],
+        image: tuple[int, int, int],
+    ) -> tuple[Weights | IntegerWeights, tuple[Tile, ...], int]:
+        """Return the same for a convolution, with the blocks of its sums and their lanes.
+
+        Args:
+            node: where the layer is in the network.
+            conv: the layer.
+            layout: of its input.
+            pool: rows and columns that a maximum is taken over.
+            image: channels, height and width of what comes out.
+        """

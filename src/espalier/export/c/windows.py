@@ -1,0 +1,72 @@
+"""A convolution as one of stride 1: where each weight finds its input."""
+
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.export.c.layout import Layout, image_of
+from espalier.export.graph import Convolution, Value
+
+__all__ = ["Windows", "pair"]
+
+
+class Windows:
+    """A convolution seen as one of stride 1 over an image that may have been taken apart."""
+
+    def __init__(self, layer: Convolution, source: Value, output: Value) -> None:
+        self.layer = layer
+        self.output = output
+        self.kernel = pair(layer.weight.shape[2:], 1)
+        self.stride = pair(layer.stride, 1)
+        self.dilation = pair(layer.dilation, 1)
+        pads = ((0, 0), *layer.padding)[-2:]
+        self.margins = (*pads[0], *pads[1])
+        self.padding = (pads[0][0], pads[1][0])
+        self.direct = self.stride == (1, 1)
+        self._channels = image_of(source.shape)[0]
+        used = [
+            sorted({k * d % s for k in range(size)})
+            for size, d, s in zip(self.kernel, self.dilation, self.stride, strict=True)
+        ]
+        self.phases = tuple((y, x) for y, x in product(*used))
+
+    @property
+    def spread_image(self) -> tuple[int, int, int]:
+        """Channels, and the height and width of a part: as far as windows reach."""
+        _, height, width = image_of(self.output.shape)
+        reach = [
+            (k - 1) * d // s
+            for k, d, s in zip(self.kernel, self.dilation, self.stride, strict=True)
+        ]
+        return self._channels, height + reach[0], width + reach[1]
+
+    def group_floats(self, layout: Layout) -> int:
+        """Return how far a group's input lies from the one before."""
+        return self._channels // self.layer.groups * len(self.phases) * layout.plane
+
+    def offsets(self, layout: Layout) -> NDArray[np.int64]:
+        """Return where each weight of a filter finds its input, from the group's start."""
+        channels = self.layer.weight.shape[1]
+        phase = {position: i for i, position in enumerate(self.phases)}
+        inside = []
+        for y, x in product(range(self.kernel[0]), range(self.kernel[1])):
+            at = (y * self.dilation[0], x * self.dilation[1])
+            part = phase[(at[0] % self.stride[0], at[1] % self.stride[1])]
+            row, column = at[0] // self.stride[0], at[1] // self.stride[1]
+            inside.append(part * layout.plane + row * layout.row + column)
+        planes = np.arange(channels, dtype=np.int64) * len(self.phases) * layout.plane
+        result: NDArray[np.int64] = (planes[:, None] + np.array(inside, np.int64)).reshape(-1)
+        return result
+
+    def filter_offsets(self, layout: Layout) -> NDArray[np.int64]:
+        """Return the same from the image's start: (filters, weights a filter), or one row."""
+        filters = self.layer.weight.shape[0] // self.layer.groups
+        groups = np.repeat(np.arange(self.layer.groups), filters)[:, None]
+        return self.offsets(layout) + groups * self.group_floats(layout)
+
+
+def pair(sizes: tuple[int, ...], fill: int) -> tuple[int, int]:
+    """Return sizes of one or two axes as those of two."""
+    full = (fill, *sizes)[-2:]
+    return (full[0], full[1])

@@ -76,7 +76,8 @@ def images_to_train_on(task: Task) -> Dataset:
 class PilImages(data.Dataset[tuple[Tensor, int]]):
     """What a user writes: one image at a time, through PIL."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, *, augment: bool = True) -> None:
+        self.augment = augment
         self.images = dataset.train.inputs.permute(0, 2, 3, 1).contiguous().numpy()
         self.labels = dataset.train.labels.tolist()
         self.mean = torch.tensor(dataset.mean).view(3, 1, 1)
@@ -87,13 +88,19 @@ class PilImages(data.Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         image = Image.fromarray(self.images[index])
-        if random.random() < 0.5:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        image = ImageOps.expand(image, PADDING)
-        left, top = random.randint(0, 2 * PADDING), random.randint(0, 2 * PADDING)
-        image = image.crop((left, top, left + 32, top + 32))
+        if self.augment:
+            image = flipped_and_shifted(image)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
         return pixels.float().div(255).sub(self.mean).div(self.std), self.labels[index]
+
+
+def flipped_and_shifted(image: Image.Image) -> Image.Image:
+    """Return the image, mirrored or not, shifted by up to PADDING pixels."""
+    if random.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    image = ImageOps.expand(image, PADDING)
+    left, top = random.randint(0, 2 * PADDING), random.randint(0, 2 * PADDING)
+    return image.crop((left, top, left + 32, top + 32))
 
 
 class Side:

@@ -25,15 +25,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from torch import Tensor
 from torch.utils import data
 
+from epoch import PilImages, images_to_train_on
 from epoch import Task as Images
-from epoch import images_to_train_on
 from espalier.data import Dataset, Split
 from espalier.models import build_model
 from espalier.study.local import available_cores
@@ -115,24 +112,6 @@ class Ours:
         self.run.finish_epoch()
 
 
-class PilImages(data.Dataset[tuple[Tensor, int]]):
-    """What a user writes: one image at a time, through PIL."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self.images = dataset.train.inputs.permute(0, 2, 3, 1).contiguous().numpy()
-        self.labels = dataset.train.labels.tolist()
-        self.mean = torch.tensor(dataset.mean).view(3, 1, 1)
-        self.std = torch.tensor(dataset.std).view(3, 1, 1)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        pixels = torch.from_numpy(np.array(Image.fromarray(self.images[index])))
-        scaled = pixels.permute(2, 0, 1).contiguous().float().div(255)
-        return scaled.sub(self.mean).div(self.std), self.labels[index]
-
-
 class Usual:
     """The eager loop with a ``DataLoader``, on a dense network."""
 
@@ -144,7 +123,7 @@ class Usual:
         self.model = build_model("paper_cnn").to(self.device)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9)
         self.loader = data.DataLoader(
-            PilImages(dataset),
+            PilImages(dataset, augment=False),
             batch_size=task.batch_size,
             shuffle=True,
             num_workers=task.workers,

@@ -2,7 +2,8 @@
 
 name = "bits-and-gamma"
 
-[fixed]                        # settings of all runs; the others have their defaults
+[fixed]                        # settings of all runs; the others have their defaults, or those
+recipe = "paper"               # of a recipe, for what stands nowhere in the file
 data = "cifar10"
 
 [stop]                         # the stopping rule
@@ -41,7 +42,11 @@ __all__ = ["Axis", "Definition", "Source", "parse_definition", "read_definition"
 
 TABLES = ("name", "exclude", "fixed", "stop", "axes", "together", "points")
 STOPPING = ("epochs", "patience")
-SETTINGS = (*(f.name for f in fields(RunSpec) if f.name != "model_options"), "dropout")
+NO_SETTINGS = ("model_options", "initial")
+"""Fields of a spec that a study can't say: options have names of their own, weights a file."""
+SETTINGS = (*(f.name for f in fields(RunSpec) if f.name not in NO_SETTINGS), "dropout")
+RECIPE = "recipe"
+"""Stands for settings; of all runs alike, since a record doesn't know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +248,9 @@ def _flat(source: Source, found: Mapping[str, Any], table: str, nth: int) -> dic
         if key == MODEL_OPTION[:-1] and isinstance(value, dict):
             for option, setting in value.items():
                 settings["dropout" if option == "dropout" else MODEL_OPTION + option] = setting
+            continue
+        if table == "fixed" and key == RECIPE:
+            settings[key] = value
             continue
         if table != "stop" and key not in SETTINGS and not key.startswith(MODEL_OPTION):
             raise source.error(

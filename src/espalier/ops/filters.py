@@ -14,7 +14,8 @@ from torch import Tensor
 from espalier.errors import ConfigError
 from espalier.ops.base import Operator, Sweep
 from espalier.ops.kernels import Cut, Moments
-from espalier.ops.schedules import Cubic, Linear, Schedule, value_at
+from espalier.ops.prune import check_density
+from espalier.ops.schedules import Schedule, value_at
 
 __all__ = ["FilterMagnitude", "Then"]
 
@@ -49,13 +50,7 @@ class FilterMagnitude(Operator):
 
     def __post_init__(self) -> None:
         """Refuse a fraction outside 0 to 1, and no count."""
-        ramp = isinstance(self.density, Linear | Cubic)
-        for density in (self.density.start, self.density.end) if ramp else (self.density,):
-            if not 0 <= density <= 1:
-                raise ConfigError(
-                    f"density is {density}; it is the fraction of filters that stay, so give a "
-                    "number from 0 to 1."
-                )
+        check_density(self.density, "filters")
         if isinstance(self.least, bool) or not isinstance(self.least, int) or self.least < 0:
             raise ConfigError(
                 f"least is {self.least!r}; it is how many filters of every tensor stay, so give a "
@@ -104,7 +99,7 @@ def _best(scores: Sequence[Tensor], k: int, least: int) -> tuple[Tensor, ...]:
     together = torch.cat(ranked)
     order = together.argsort(descending=True, stable=True)[: max(k, forced)]
     keep = torch.zeros_like(together, dtype=torch.bool).index_fill(0, order, value=True)
-    return keep.split([len(s) for s in scores])
+    return torch.split(keep, [len(s) for s in scores])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

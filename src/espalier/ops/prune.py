@@ -112,8 +112,8 @@ class GlobalMagnitude(Operator):
         return value_at(self.density, step)
 
 
-def check_density(setting: float | Schedule) -> None:
-    """Refuse a fraction of weights outside 0 to 1.
+def check_density(setting: float | Schedule, of: str = "weights") -> None:
+    """Refuse a fraction of weights, or of what ``of`` says, outside 0 to 1.
 
     Raises:
         ConfigError: the density, or an end of its schedule, is no such fraction.
@@ -121,7 +121,7 @@ def check_density(setting: float | Schedule) -> None:
     for density in _ends(setting):
         if not 0 <= density <= 1:
             raise ConfigError(
-                f"density is {density}; it is the fraction of weights that stay, so give a "
+                f"density is {density}; it is the fraction of {of} that stay, so give a "
                 "number from 0 to 1."
             )
 

@@ -11,8 +11,11 @@ READY := $(VENV)/.ready
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 SOURCES := pyproject.toml constraints.txt setup.py $(wildcard src/espalier/*.c src/espalier/*.h)
 
-# What some tests need beyond Python: command:package, installed by `make ci-deps` where missing.
-APT_TOOLS := gcc:gcc g++:g++ clang:clang chromium:chromium npm:npm
+# What some tests need beyond Python: command or file:package, installed by `make ci-deps` where missing.
+APT_TOOLS := gcc:gcc g++:g++ clang:clang chromium:chromium npm:npm valgrind:valgrind \
+  qemu-system-arm:qemu-system-arm arm-none-eabi-gcc:gcc-arm-none-eabi \
+  /usr/lib/arm-none-eabi/newlib/libc.a:libnewlib-arm-none-eabi qemu-aarch64:qemu-user \
+  aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu /usr/aarch64-linux-gnu/lib/libc.a:libc6-dev-arm64-cross
 WEB := examples/browser/node_modules/.package-lock.json
 
 .PHONY: demo test test-all lint format ci-deps tools wheel clean
@@ -47,7 +50,7 @@ ci-deps: tools
 
 tools:
 	@missing=""; for tool in $(APT_TOOLS); do \
-	  command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool##*:}"; done; \
+	  command -v $${tool%%:*} >/dev/null || test -e $${tool%%:*} || missing="$$missing $${tool##*:}"; done; \
 	if [ -z "$$missing" ]; then echo "all tools are there"; \
 	else apt-get update -q && apt-get install -q -y --no-install-recommends $$missing; fi
 

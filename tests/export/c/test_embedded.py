@@ -1,0 +1,111 @@
+"""The generated C on other machines: Cortex-M4 and M7 in qemu, aarch64 Linux, under valgrind."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from espalier.export.c import Arithmetic, write_c
+from espalier.export.graph import Graph
+
+from .test_write_c import GRAPHS, STRICT  # noqa: TID252
+
+BOARD = Path(__file__).parents[3] / "examples" / "cortex-m" / "Makefile"
+ARITHMETICS: list[Arithmetic] = ["float"]
+OPTIMIZE = ["speed", "size"]
+QUICK = ["plain"]
+"""Networks that every machine runs in the quick suite; the others run in the whole one."""
+NAMES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in GRAPHS]
+
+
+def needed(*tools: str) -> None:
+    for tool in tools:
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} not found: run `make ci-deps`")
+
+
+def written(graph: Graph, directory: Path, arithmetic: Arithmetic, optimize: str) -> Path:
+    calibration = None
+    if arithmetic == "int":
+        rng = np.random.default_rng(3)
+        calibration = rng.standard_normal((32, *graph.input.shape), np.float32)
+    return write_c(
+        graph,
+        directory,
+        arithmetic=arithmetic,
+        calibration=calibration,
+        optimize=optimize,
+        target="scalar",
+    )
+
+
+def output_of(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def on_board(directory: Path, cpu: str, *options: str) -> str:
+    """Build the self-test for a board, run it in the emulator and return what it says."""
+    needed("make", "arm-none-eabi-gcc", "qemu-system-arm")
+    out = directory.parent / f"build-{cpu}"
+    command = ["make", "-s", "-f", str(BOARD), f"NET={directory}", f"CPU={cpu}", f"OUT={out}"]
+    return output_of([*command, *options, "test"])
+
+
+@pytest.mark.parametrize("cpu", ["cortex-m4", "cortex-m7"])
+@pytest.mark.parametrize("optimize", OPTIMIZE)
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize("name", NAMES)
+def test_cortex_m_passes_the_self_test(
+    tmp_path: Path, name: str, arithmetic: Arithmetic, optimize: str, cpu: str
+) -> None:
+    """Every network is right on a microcontroller, from flash, without a warning."""
+    directory = written(GRAPHS[name](), tmp_path / "net", arithmetic, optimize)
+    assert "net: ok" in on_board(directory, cpu)
+
+
+@pytest.mark.parametrize("optimize", OPTIMIZE)
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize("name", NAMES)
+def test_aarch64_passes_the_self_test(
+    tmp_path: Path, name: str, arithmetic: Arithmetic, optimize: str
+) -> None:
+    """Every network is right on a 64-bit Arm under Linux."""
+    needed("aarch64-linux-gnu-gcc", "qemu-aarch64")
+    directory = written(GRAPHS[name](), tmp_path / "net", arithmetic, optimize)
+    program = tmp_path / "run"
+    sources = [str(directory / "net.c"), str(directory / "net_test.c")]
+    flags = [*STRICT, "-O2", "-static", "-ffp-contract=off"]
+    output_of(["aarch64-linux-gnu-gcc", *flags, *sources, "-o", str(program), "-lm"])
+    assert "net: ok" in output_of(["qemu-aarch64", str(program)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize("name", ["residual", "strided_chains", "two_uses"])
+def test_valgrind_finds_nothing_in_size_mode(
+    tmp_path: Path, name: str, arithmetic: Arithmetic
+) -> None:
+    """No branch depends on memory that nothing was written to, and nothing is read outside."""
+    needed("gcc", "valgrind")
+    directory = written(GRAPHS[name](), tmp_path / "net", arithmetic, "size")
+    program = tmp_path / "run"
+    sources = [str(directory / "net.c"), str(directory / "net_test.c")]
+    output_of(["gcc", *STRICT, "-O1", "-g", *sources, "-o", str(program), "-lm"])
+    output_of(["valgrind", "-q", "--error-exitcode=1", str(program)])
+
+
+def test_a_board_that_is_too_small_is_refused(tmp_path: Path) -> None:
+    """What doesn't fit flash or RAM does not link."""
+    needed("make", "arm-none-eabi-gcc", "qemu-system-arm")
+    directory = written(GRAPHS["plain"](), tmp_path / "net", "float", "size")
+    for option in ("FLASH_BYTES=1024", "RAM_BYTES=256"):
+        command = ["make", "-s", "-f", str(BOARD), f"NET={directory}", option, "test"]
+        done = subprocess.run(
+            [*command, f"OUT={tmp_path / option}"], capture_output=True, text=True
+        )
+        assert done.returncode != 0
+        assert "will not fit in region" in done.stderr or "overflowed" in done.stderr

@@ -17,20 +17,24 @@ if TYPE_CHECKING:
     from espalier.ops import (
         Chain,
         Cubic,
+        FilterMagnitude,
         GlobalMagnitude,
         Lamp,
         Linear,
         PruneThenQuantize,
         QuantizeThenPrune,
         StdThreshold,
+        Then,
         UniformQuantizer,
     )
+    from espalier.structure import shrink
 
 __all__ = [
     "Chain",
     "Compressor",
     "Cubic",
     "Encoded",
+    "FilterMagnitude",
     "GlobalMagnitude",
     "Lamp",
     "Linear",
@@ -39,6 +43,7 @@ __all__ = [
     "Report",
     "Rule",
     "StdThreshold",
+    "Then",
     "UniformQuantizer",
     "attach",
     "decode",
@@ -47,12 +52,19 @@ __all__ = [
     "preview",
     "recalibrate",
     "save",
+    "shrink",
 ]
 
 _BRIDGE = ("load", "save")
 _COMPRESSOR = ("Compressor", "Report", "Rule", "attach", "preview", "recalibrate")
 _ENCODED = ("Encoded", "decode", "encode")
-_ROOMS = {"bridge": _BRIDGE, "compressor": _COMPRESSOR, "encoded": _ENCODED}
+_STRUCTURE = ("shrink",)
+_ROOMS = {
+    "bridge": _BRIDGE,
+    "compressor": _COMPRESSOR,
+    "encoded": _ENCODED,
+    "structure": _STRUCTURE,
+}
 
 
 def __getattr__(name: str) -> Any:

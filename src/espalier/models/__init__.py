@@ -4,5 +4,14 @@ from espalier.models.build import MODELS, build_model, find_model
 from espalier.models.modulation_cnn import modulation_cnn
 from espalier.models.paper_cnn import paper_cnn
 from espalier.models.resnet20 import resnet20
+from espalier.models.sizes import sizes_of
 
-__all__ = ["MODELS", "build_model", "find_model", "modulation_cnn", "paper_cnn", "resnet20"]
+__all__ = [
+    "MODELS",
+    "build_model",
+    "find_model",
+    "modulation_cnn",
+    "paper_cnn",
+    "resnet20",
+    "sizes_of",
+]

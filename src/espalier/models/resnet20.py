@@ -1,11 +1,12 @@
 """The 20-layer residual network for CIFAR (He et al., 2015, section 4.2)."""
 
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espalier.models.checks import check_count
+from espalier.models.checks import check_count, check_counts
 
 __all__ = ["ResidualBlock", "resnet20"]
 
@@ -22,13 +23,14 @@ class ResidualBlock(nn.Module):
     ``stride``-th pixel and adds channels of zeros.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, inner: int | None = None) -> None:
         super().__init__()
         self.stride = stride
         self.added = outputs - inputs
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        inner = outputs if inner is None else inner
+        self.conv1 = nn.Conv2d(inputs, inner, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, outputs, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,7 +46,9 @@ class ResidualBlock(nn.Module):
         return x
 
 
-def resnet20(*, classes: int = 10, width: int = 16) -> nn.Sequential:
+def resnet20(
+    *, classes: int = 10, width: int = 16, inner: Sequence[int] | None = None
+) -> nn.Sequential:
     """Build CIFAR's ResNet-20: (N, 3, H, W) -> (N, classes); 269,722 parameters.
 
     A 3x3 convolution, three stages of three blocks with ``width``, ``2 * width`` and ``4 * width``
@@ -54,6 +58,8 @@ def resnet20(*, classes: int = 10, width: int = 16) -> nn.Sequential:
     Args:
         classes: outputs, >= 1.
         width: channels of the first stage, >= 1.
+        inner: channels between the two convolutions of each of the nine blocks, which no shortcut
+            ties to others; those of the block's stage where None.
 
     Raises:
         ConfigError: an option is out of its bounds.
@@ -63,6 +69,10 @@ def resnet20(*, classes: int = 10, width: int = 16) -> nn.Sequential:
         269722
     """
     classes, width = check_count("classes", classes), check_count("width", width)
+    blocks = len(STRIDES) * BLOCKS_PER_STAGE
+    between: Iterator[int | None] = iter(
+        [None] * blocks if inner is None else check_counts("inner", inner, length=blocks)
+    )
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         conv1=nn.Conv2d(3, width, 3, padding=1, bias=False),
         norm1=nn.BatchNorm2d(width),
@@ -70,7 +80,7 @@ def resnet20(*, classes: int = 10, width: int = 16) -> nn.Sequential:
     )
     channels = width
     for i, stride in enumerate(STRIDES, start=1):
-        layers[f"stage{i}"] = _stage(channels, channels * stride, stride)
+        layers[f"stage{i}"] = _stage(channels, channels * stride, stride, between)
         channels *= stride
     layers["pool"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
@@ -82,11 +92,11 @@ def resnet20(*, classes: int = 10, width: int = 16) -> nn.Sequential:
     return network
 
 
-def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+def _stage(inputs: int, outputs: int, stride: int, inner: Iterator[int | None]) -> nn.Sequential:
     blocks: OrderedDict[str, nn.Module] = OrderedDict()
     for i in range(1, BLOCKS_PER_STAGE + 1):
         first = i == 1
         blocks[f"block{i}"] = ResidualBlock(
-            inputs if first else outputs, outputs, stride if first else 1
+            inputs if first else outputs, outputs, stride if first else 1, next(inner)
         )
     return nn.Sequential(blocks)

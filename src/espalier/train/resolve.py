@@ -19,6 +19,8 @@ __all__ = ["build_network", "network_options", "resolve_spec"]
 
 FROM_DATA = ("classes", "channels", "length")
 """Options of a network that the data set decides; in the spec only where somebody gives them."""
+LATER = ("inner",)
+"""Options that came after the first records; likewise, so that earlier runs keep their names."""
 
 
 def resolve_spec(settings: Mapping[str, Any], *, device: torch.device) -> RunSpec:
@@ -102,7 +104,7 @@ def _defaults(model: str) -> dict[str, Any]:
     """Return the options that have a default which JSON can hold."""
     parameters = inspect.signature(find_model(model)).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    return {k: v for k, v in defaults.items() if k not in FROM_DATA and _is_json(v)}
+    return {k: v for k, v in defaults.items() if k not in (*FROM_DATA, *LATER) and _is_json(v)}
 
 
 def _has_dropout(settings: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from espalier.export.c import Arithmetic, write_c
 from espalier.export.graph import Graph
 
-from .test_write_c import GRAPHS, STRICT  # noqa: TID252
+from .test_write_c import GRAPHS, STRICT
 
 BOARD = Path(__file__).parents[3] / "examples" / "cortex-m" / "Makefile"
 ARITHMETICS: list[Arithmetic] = ["float"]

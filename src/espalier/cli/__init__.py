@@ -13,6 +13,7 @@ from espalier.cli.inspect import inspect
 from espalier.cli.pack import pack, unpack, verify
 from espalier.cli.report import report
 from espalier.cli.run import run
+from espalier.cli.shrink import shrink
 from espalier.cli.study import study
 from espalier.cli.train import train
 from espalier.errors import ConfigError, EspalierError, ExportError, SelectionError
@@ -35,6 +36,7 @@ app.command()(pack)
 app.command()(inspect)
 app.command()(verify)
 app.command()(unpack)
+app.command()(shrink)
 app.command()(export)
 app.command()(run)
 app.command()(demo)

@@ -10,19 +10,13 @@ import numpy as np
 import pytest
 
 from espalier import runtime
-from espalier.artifact import Metadata, write
-from espalier.encoded import encode
 from espalier.errors import ArtifactError, ConfigError
 from espalier.export.graph import Graph
-from espalier.models import build_model
 from espalier.runtime import cache, compiler, network
 from espalier.runtime.cache import Kept
 
 from ..export.networks import NETWORKS, inputs_for  # noqa: TID252
-
-OPTIONS = {"classes": 3, "width": 2}
-SHAPE = (3, 8, 8)
-INPUT = {"shape": SHAPE, "type": "uint8", "scale": 255, "mean": [0.5] * 3, "std": [0.25] * 3}
+from ..small_file import SHAPE, save_small  # noqa: TID252
 
 
 @pytest.fixture(scope="module")
@@ -33,22 +27,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def save(path: Path, *, said: bool = True) -> Path:
-    """Write a small network, which may or may not say what it takes."""
-    tensors = {
-        name: encode(np.round(t.numpy() * 8) / np.float32(8), step=0.125, bits=5)
-        if t.ndim > 1
-        else t.numpy()
-        for name, t in build_model("resnet20", **OPTIONS).state_dict().items()
-    }
-    known = {"name": "resnet20", "options": OPTIONS}
-    write(path, tensors, Metadata(network=known, input=INPUT if said else None, classes=("a",)))
-    return path
-
-
 @pytest.fixture(scope="module")
 def file(directory: Path) -> Path:
-    return save(directory / "net.espalier")
+    return save_small(directory / "net.espalier")
 
 
 @pytest.fixture
@@ -83,7 +64,7 @@ def test_the_second_time_torch_is_not_imported(directory: Path, file: Path) -> N
     command = [sys.executable, "-c", SECOND, str(file), str(directory)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     expected = first(np.ones((2, *SHAPE), np.float32)).tobytes().hex()
-    assert done.stdout.strip() == f"{expected} ('a',) logits"
+    assert done.stdout.strip() == f"{expected} ('ant', 'bee', 'cat') logits"
 
 
 def test_a_copy_is_the_same_network(
@@ -179,7 +160,7 @@ def test_a_damaged_artifact_is_not_in_the_cache(
 
 def test_the_shape_where_the_file_does_not_say_it(directory: Path, tmp_path: Path) -> None:
     """It is asked for, and belongs to the key."""
-    path = save(tmp_path / "old.espalier", said=False)
+    path = save_small(tmp_path / "old.espalier", input=None)
     with pytest.raises(ConfigError, match="does not say the shape"):
         runtime.compile(path, cache_dir=directory)
     assert runtime.compile(path, cache_dir=directory, input_shape=SHAPE).input_shape == SHAPE

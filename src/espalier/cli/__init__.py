@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from espalier.cli.bench import bench
 from espalier.cli.demo import demo
 from espalier.cli.export import export
 from espalier.cli.inspect import inspect
@@ -39,6 +40,7 @@ app.command()(unpack)
 app.command()(shrink)
 app.command()(export)
 app.command()(run)
+app.command()(bench)
 app.command()(demo)
 app.command()(report)
 app.add_typer(study, name="study")

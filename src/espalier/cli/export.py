@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from espalier.export.graph import Graph
 
-__all__ = ["InputShape", "ModelName", "export", "open_graph", "parse_shape"]
+__all__ = ["InputShape", "ModelName", "build_own", "export", "open_graph", "parse_shape"]
 
 ModelName = Annotated[
     str | None,
@@ -129,24 +129,34 @@ def open_graph(
         ConfigError: the network can't be built, or isn't that of the file.
         ExportError: an operator that no target knows.
     """
-    from espalier.artifact import open_artifact
     from espalier.export.trace import graph_of
 
-    built: nn.Module | None = None
-    if model is not None:
-        from espalier.models import build_model
-
-        with open_artifact(file, max_bytes=max_bytes) as opened:
-            network = opened.metadata.network
-        same = network is not None and network["name"] == model
-        built = build_model(model, **(network["options"] if network is not None and same else {}))
     return graph_of(
         file,
-        built,
+        build_own(file, model, max_bytes=max_bytes),
         head=head,  # type: ignore[arg-type]
         input_shape=input_shape,
         max_bytes=max_bytes,
     )
+
+
+def build_own(file: Path, model: str | None, *, max_bytes: int) -> "nn.Module | None":
+    """Return what ``--model`` builds, with the options that the file names for it.
+
+    Raises:
+        ArtifactError: the file is damaged.
+        ConfigError: the network can't be built.
+    """
+    from espalier.artifact import open_artifact
+
+    if model is None:
+        return None
+    from espalier.models import build_model
+
+    with open_artifact(file, max_bytes=max_bytes) as opened:
+        network = opened.metadata.network
+    same = network is not None and network["name"] == model
+    return build_model(model, **(network["options"] if network is not None and same else {}))
 
 
 def _known(option: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import typer
 
 from espalier.artifact import DEFAULT_MAX_BYTES
 from espalier.cli.pack import MaxBytes
-from espalier.cli.summary import percent
+from espalier.cli.summary import percent, print_whole
 from espalier.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ def inspect(
 
 
 def _print_table(found: "Inspection") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -58,10 +57,7 @@ def _print_table(found: "Inspection") -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for row in found.rows:
         table.add_row(*_cells(row))
-    console = Console()
-    # Rather a line that the terminal breaks than columns that are cut.
-    wide = console.measure(table, options=console.options.update(width=500)).maximum
-    Console(width=max(console.width, wide)).print(table)
+    print_whole(table)
 
 
 def _cells(row: "TensorRow") -> list[str]:

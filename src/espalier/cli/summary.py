@@ -1,10 +1,14 @@
 """A result in a few lines, for people."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from espalier.records import Figures, RunResult
 
-__all__ = ["duration", "percent", "summary"]
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["duration", "percent", "print_whole", "summary"]
 
 
 def summary(result: RunResult, out: Path) -> str:
@@ -78,3 +82,12 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def print_whole(table: "Table") -> None:
+    """Print a table as wide as it needs: rather lines that break than columns that are cut."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    wide = console.measure(table, options=console.options.update(width=500)).maximum
+    Console(width=max(console.width, wide), highlight=False).print(table)

@@ -147,8 +147,8 @@ def compile(
     Raises:
         CompilerError: no C compiler is found; the message says what to install.
         StorageError: the cache can't be written to.
-        ConfigError: ``threads`` is less than 1, "int" without calibration, the network has a layer that C knows not, or a file
-            does not say the shape of its input.
+        ConfigError: ``threads`` is less than 1, "int" without calibration, the network has a layer
+            that C knows not, or a file does not say the shape of its input.
         DataError: calibration of another shape than the network's input, or not finite.
         ArtifactError: the file can't be read, or is not a whole artifact.
 

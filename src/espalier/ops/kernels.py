@@ -24,6 +24,7 @@ __all__ = [
     "Cut",
     "Moments",
     "Shadow",
+    "clip",
     "copy",
     "filtered",
     "keep_largest",
@@ -37,14 +38,15 @@ ALL_TIES = -1
 NO_TIES = 0
 """Keep none of them."""
 
-Kernel = Literal["nearest", "floor", "stochastic", "sign"]
-"""How a kept weight is put on the grid; ``sign`` keeps the sign and takes the step as magnitude."""
+Kernel = Literal["nearest", "floor", "stochastic", "sign", "chosen"]
+"""How a kept weight is put on the grid; ``sign`` keeps the sign and takes the step as magnitude,
+``chosen`` rounds down what an offset an entry was added to."""
 
 Shadow = Literal["none", "copy", "pruned", "masked"]
 """What a write does to the shadow: nothing; holds the weights as they were; the same with the
 pruned ones at zero; keeps its own values where the weights are kept."""
 
-_ROUNDING = {"nearest": 0, "floor": 1, "stochastic": 2, "sign": 3}
+_ROUNDING = {"nearest": 0, "floor": 1, "stochastic": 2, "sign": 3, "chosen": 2}
 _SHADOW = {"none": 0, "copy": 1, "pruned": 2, "masked": 3}
 
 
@@ -147,7 +149,8 @@ def write(
         cut: which weights stay.
         step: distance of two grid values, float32 (n,); 0 leaves the kept weights as they are.
         rounding: how a kept weight is put on the grid; float32 arithmetic, a true division.
-        noise: uniform on [0, 1), one tensor a tensor, for ``stochastic``.
+        noise: what is added to ``w / step`` before it is rounded down, one tensor a tensor: uniform
+            on [0, 1) for ``stochastic``, offsets for ``chosen``.
         shadows: a second copy of each tensor, same shape and layout.
         shadow: what happens to it.
 
@@ -157,10 +160,10 @@ def write(
     if cut.filters:
         shadow, dead = _clear(tensors, cut.filters, shadows, shadow)
         rest = Cut(cut.threshold, cut.ties)
-        kept, left = write(
+        stay, left = write(
             tensors, rest, step, rounding=rounding, noise=noise, shadows=shadows, shadow=shadow
         )
-        return kept - dead, left
+        return stay - dead, left
     if _compiled([*tensors, *(shadows or ()), *(noise or ())], cut):
         n = len(tensors)
         kept, nonzero = np.empty(n, np.int64), np.empty(n, np.int64)
@@ -188,6 +191,19 @@ def write(
         t.copy_(torch.where(keep, value, 0.0) + 0.0)
         counts.append((keep.sum(), (t != 0).sum()))
     return torch.stack([k for k, _ in counts]), torch.stack([z for _, z in counts])
+
+
+def clip(tensors: Sequence[Tensor], step: Tensor, top: int) -> None:
+    """Put what was written beyond a grid's last value there, in place.
+
+    Args:
+        tensors: float32, multiples of their steps.
+        step: distance of two grid values, float32 (n,); where it is 0 nothing is done.
+        top: the largest code, >= 1 and below 2**24.
+    """
+    limits = torch.where(step > 0, step * top, torch.inf)
+    for t, limit in zip(tensors, limits, strict=True):
+        t.clamp_(-limit, limit)
 
 
 def filtered(tensors: Sequence[Tensor], filters: Sequence[Tensor | None]) -> list[Tensor]:

@@ -1,9 +1,9 @@
 """The whole report as rows: what all its outputs are made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from espalier.records import StudyRecords, settings
+from espalier.records import RunSpec, StudyRecords, settings
 from espalier.report import beyond, figures
 from espalier.report.cells import CellRow, baseline_cell, cell_rows, score
 from espalier.report.charts import Chart
@@ -135,10 +135,12 @@ def _part(variant: Variant, rule: Rule) -> Part:
 def _origin(records: StudyRecords) -> dict[str, list[str]]:
     results = [cell.result for cell in records.cells if cell.result is not None]
     specs = [settings(cell.spec) for cell in records.cells]
+    idle = {f.name for f in fields(RunSpec)}.difference(*(c.spec.to_json() for c in records.cells))
     shared = [
         f"{name} {value}"
         for name, value in (specs[0] if specs else {}).items()
-        if name not in records.plan.axes and all(spec.get(name) == value for spec in specs)
+        if name not in idle.union(records.plan.axes)
+        and all(spec.get(name) == value for spec in specs)
     ]
     return {
         "data": sorted({result.data_source for result in results}),

@@ -64,7 +64,7 @@ ENGLISH = {
     "highlight.density": "Lowest density",
     "highlight.efficiency": "Highest PE at ρ 2",
     "highlight.efficiency_file": "Highest PE at ρ 2 from the file",
-    "ship.within": "Smallest within {0:g} points of dense",
+    "ship.within": "Smallest that loses at most {0:g}",
     "ship.under": "Most accurate under {0:g} kB",
     "ship.none": "none of the finished runs",
     "ship.floor": "accuracy of at least, %",

@@ -64,7 +64,7 @@ PORTUGUESE = {
     "highlight.density": "Menor densidade",
     "highlight.efficiency": "Maior PE com ρ 2",
     "highlight.efficiency_file": "Maior PE com ρ 2 pelo arquivo",
-    "ship.within": "O menor a até {0:g} pontos da densa",
+    "ship.within": "O menor que perde no máximo {0:g}",
     "ship.under": "O mais acurado com até {0:g} kB",
     "ship.none": "nenhum dos treinos concluídos",
     "ship.floor": "acurácia de pelo menos, %",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from espalier.cli.bench import bench
+from espalier.cli.compress import compress
 from espalier.cli.demo import demo
 from espalier.cli.export import export
 from espalier.cli.inspect import inspect
@@ -33,6 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(train)
+app.command()(compress)
 app.command()(pack)
 app.command()(inspect)
 app.command()(verify)

@@ -127,6 +127,7 @@ class LiveProgress:
     def begin(self, spec: RunSpec, done: list[EpochRecord], note: str) -> None:
         """Show what is trained on what."""
         self.note, self.epochs, self.clock = note, spec.epochs, _Clock(spec.epochs, len(done))
+        self.rows.clear()
         self.rows.extend(done)
         self._draw()
 

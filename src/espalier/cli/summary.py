@@ -16,7 +16,7 @@ def summary(result: RunResult, out: Path) -> str:
     best, honest = result.best, result.by_validation
     share = f"{result.compressed_parameters:,} of {result.parameters:,}"
     rows = [
-        ("test accuracy", f"{percent(best.test_accuracy)} at its best, epoch {best.epoch}"),
+        ("test accuracy", f"{percent(best.test_accuracy)} {_chosen(result)}, epoch {best.epoch}"),
         ("", f"validation {percent(best.val_accuracy)}, training {percent(best.train_accuracy)}"),
         (
             "by validation",
@@ -37,6 +37,11 @@ def summary(result: RunResult, out: Path) -> str:
         ("records", str(out)),
     ]
     return "\n".join(f"{name:<14} {value}" for name, value in rows)
+
+
+def _chosen(result: RunResult) -> str:
+    same = result.best.epoch == result.by_validation.epoch
+    return "where validation is best" if same else "at its best"
 
 
 _REASONS = {"epochs": "--epochs", "patience": "--patience"}

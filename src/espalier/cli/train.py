@@ -2,14 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from espalier.errors import ConfigError, StoppedError
-
-if TYPE_CHECKING:
-    from espalier.records import RunSpec
+from espalier.cli.settings import given_settings, one_of, size_setting
+from espalier.cli.training import Machine, train_run
+from espalier.errors import ConfigError
 
 __all__ = ["train"]
 
@@ -25,8 +24,21 @@ DATA, NETWORK, COMPRESSION, READING, TRAINING, MACHINE, OUTPUT = (
 
 
 def train(  # noqa: PLR0913, PLR0917 - the command line is flat
+    context: typer.Context,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="Defaults of the options below: paper, as they are shown, or strong, several "
+            "times smaller: docs/recipe.md. What you give counts instead.",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = "paper",
     data: Annotated[
-        str, typer.Option(help="Data set: cifar10 or modulation.", rich_help_panel=DATA)
+        str,
+        typer.Option(
+            help="Data set: cifar10, modulation, or your own as module:function.",
+            rich_help_panel=DATA,
+        ),
     ] = "cifar10",
     data_dir: Annotated[
         Path | None,
@@ -85,6 +97,30 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             rich_help_panel=COMPRESSION,
         ),
     ] = None,
+    max_bytes: Annotated[
+        str | None,
+        typer.Option(
+            help="Most bytes of the packed file, for instance 48kB; the density follows.",
+            metavar="SIZE",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = None,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(
+            help="Points of validation accuracy that may be lost against --baseline RUN, else "
+            "against a dense run trained first: the smallest network within. Several runs.",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = None,
+    budget: Annotated[
+        str,
+        typer.Option(
+            help="How layers share a density or a size: global (largest weights) or lamp (scores "
+            "within each layer).",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = "global",
     bits: Annotated[
         int,
         typer.Option(
@@ -114,11 +150,27 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
     schedule: Annotated[
         str,
         typer.Option(
-            help="Gamma is constant, or grows from 0, linear or cubic, over the first half of the "
-            "planned steps (--epochs); a target density comes down from 1 likewise.",
+            help="Gamma is constant, or grows from 0, linear or cubic, over a part of the planned "
+            "steps (--epochs); a density comes down from 1 likewise.",
             rich_help_panel=COMPRESSION,
         ),
     ] = "constant",
+    ramp_start: Annotated[
+        float,
+        typer.Option(help="Share of the steps at which it begins.", rich_help_panel=COMPRESSION),
+    ] = 0.0,
+    ramp_end: Annotated[
+        float,
+        typer.Option(help="Share of the steps at which it ends.", rich_help_panel=COMPRESSION),
+    ] = 0.5,
+    recalibrate: Annotated[
+        int,
+        typer.Option(
+            help="Training samples from which normalization's statistics are taken anew at each "
+            "epoch's end; 0 keeps those of training.",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = 0,
     strict: Annotated[
         bool,
         typer.Option(
@@ -171,6 +223,10 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             rich_help_panel=TRAINING,
         ),
     ] = "constant",
+    warmup_epochs: Annotated[
+        int,
+        typer.Option(help="Epochs in which it grows to --lr.", rich_help_panel=TRAINING),
+    ] = 0,
     epochs: Annotated[int, typer.Option(help="Most epochs.", rich_help_panel=TRAINING)] = 200,
     patience: Annotated[
         int,
@@ -185,6 +241,12 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
     momentum: Annotated[
         float, typer.Option(help="Of sgd; adam and adamw have their own.", rich_help_panel=TRAINING)
     ] = 0.9,
+    nesterov: Annotated[
+        bool,
+        typer.Option(
+            "--nesterov/--no-nesterov", help="Nesterov's momentum.", rich_help_panel=TRAINING
+        ),
+    ] = False,
     weight_decay: Annotated[
         float, typer.Option(help="0 decays nothing.", rich_help_panel=TRAINING)
     ] = 0.0,
@@ -195,6 +257,13 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             help="Of initialization, order, augmentation and dropout.", rich_help_panel=TRAINING
         ),
     ] = 0,
+    choose: Annotated[
+        str,
+        typer.Option(
+            help="Which accuracy chooses the epoch to keep: test, as the paper, or validation.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "test",
     precision: Annotated[
         str,
         typer.Option(
@@ -254,10 +323,23 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
 ) -> None:
     """Train a network that grows up small, and record the run.
 
-    The defaults are the paper's network and data with the settings of its authors' code. A run can
+    The defaults are the paper's network and data with the settings of its authors' code; --recipe
+    strong has others. Say how small in one of --max-bytes, --target-density, --max-loss and
+    --gamma. A run can
     be killed at any moment: the same command with --resume goes on, and ends with the same bits.
     """
+    from espalier.cli.summary import summary
+
+    one_of(
+        {
+            "--gamma": gamma,
+            "--target-density": target_density,
+            "--max-bytes": max_bytes,
+            "--max-loss": max_loss,
+        }
+    )
     settings: dict[str, Any] = {
+        "recipe": recipe,
         "data": data,
         "model": model,
         "bits": bits,
@@ -285,66 +367,27 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
         "precision": precision,
         "seed": seed,
         "limit_train": limit_train,
+        "budget": budget,
+        "ramp_start": ramp_start,
+        "ramp_end": ramp_end,
+        "recalibrate": recalibrate,
+        "warmup_epochs": warmup_epochs,
+        "nesterov": nesterov,
+        "choose": choose,
+        "gamma": gamma,
+        "target_density": target_density,
+        "dropout": dropout,
     }
-    given = {"gamma": gamma, "target_density": target_density, "dropout": dropout}
-    settings |= {name: value for name, value in given.items() if value is not None}
-    if data_dir is not None and not data_dir.exists():
-        raise ConfigError(f"--data-dir {data_dir} does not exist.")
-    try:
-        _run(
-            settings,
-            out,
-            data_dir=data_dir,
-            device=device,
-            threads=threads,
-            resume=resume,
-            baseline=baseline,
-            tensorboard=tensorboard,
-            as_json=as_json,
-        )
-    except KeyboardInterrupt as error:  # training itself saves and says so
-        raise StoppedError("stopped before training began; nothing was lost.") from error
-
-
-def _run(
-    settings: dict[str, Any],
-    out: Path | None,
-    *,
-    data_dir: Path | None,
-    device: str,
-    threads: int | None,
-    resume: bool,
-    baseline: str | None,
-    tensorboard: bool,
-    as_json: bool,
-) -> None:
-    from espalier import train as training  # torch: only once there is something to train
-    from espalier.cli.display import progress_on_stderr
-    from espalier.cli.summary import summary
-    from espalier.train.memory import keep_freed_memory
-
-    keep_freed_memory()
-    if tensorboard:
-        training.require_tensorboard()
-    target = training.resolve_device(device)
-    compared = training.read_baseline(baseline) if baseline is not None else None
-    if out is not None and resume and settings["precision"] == "auto":
-        recorded = training.RunDirectory(out).recorded_spec()
-        if recorded is not None:  # auto was resolved when the run began, perhaps elsewhere
-            settings["precision"] = recorded.precision
-    spec = training.resolve_spec(settings, device=target)
-    out = out or _default_out(spec)
-    with progress_on_stderr(compared) as progress:
-        result = training.train(
-            spec,
-            out,
-            data_dir=data_dir,
-            device=device,
-            threads=threads,
-            resume=resume,
-            baseline=compared,
-            progress=training.TensorBoard(out, progress) if tensorboard else progress,
-        )
+    settings = given_settings(context, settings) | size_setting(max_bytes)
+    machine = Machine(
+        data_dir=data_dir,
+        device=device,
+        threads=threads,
+        resume=resume,
+        baseline=baseline,
+        tensorboard=tensorboard,
+    )
+    result, out = train_run(settings, out, machine, max_loss=max_loss)
     typer.echo(json.dumps(result.to_json()) if as_json else summary(result, out))
 
 
@@ -357,14 +400,3 @@ def _option(given: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except json.JSONDecodeError:
         return name, value
-
-
-def _default_out(spec: "RunSpec") -> Path:
-    from espalier.records import run_id
-
-    model = spec.model.replace(":", "-").replace("/", "-")
-    pruning = f"gamma{spec.gamma:g}"
-    if spec.target_density is not None:
-        pruning = f"density{spec.target_density:g}"
-    numbers = f"{pruning}-bits{spec.bits}-lr{spec.lr:g}-seed{spec.seed}"
-    return Path("runs", f"{spec.data}-{model}-{numbers}-{run_id(spec)[:8]}")

@@ -3,20 +3,25 @@
 from espalier.train.checkpoint import load_weights, weights_as_encoded
 from espalier.train.directory import RunDirectory
 from espalier.train.environment import resolve_device
+from espalier.train.initial import digest_of
 from espalier.train.loop import train
 from espalier.train.outcome import Baseline, read_baseline
 from espalier.train.packing import pack_run, packed_run, verify_run
 from espalier.train.progress import Moment, Progress, Silent
 from espalier.train.resolve import resolve_spec
 from espalier.train.tensorboard import TensorBoard, require_tensorboard
+from espalier.train.within_loss import Ladder, Rung, within_loss
 
 __all__ = [
     "Baseline",
+    "Ladder",
     "Moment",
     "Progress",
     "RunDirectory",
+    "Rung",
     "Silent",
     "TensorBoard",
+    "digest_of",
     "load_weights",
     "pack_run",
     "packed_run",
@@ -27,4 +32,5 @@ __all__ = [
     "train",
     "verify_run",
     "weights_as_encoded",
+    "within_loss",
 ]

@@ -143,7 +143,7 @@ def make_result(
         gamma=spec.gamma,
         parameters=parameters,
         compressed_parameters=compressed_parameters,
-        epochs_run=len(epochs),
+        epochs_run=min(len(epochs), spec.epochs),
         stopped_by=stopped_by(spec, epochs) or "epochs",
         baseline=None,
         seed=spec.seed,

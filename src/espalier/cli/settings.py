@@ -1,0 +1,48 @@
+"""Which settings somebody gave on a command line, so that a recipe fills in the others."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from espalier.cli.sizes import parse_size
+from espalier.errors import ConfigError
+
+__all__ = ["given_settings", "one_of", "size_setting"]
+
+
+def given_settings(context: typer.Context, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings whose options were given, by the names of the command's parameters.
+
+    A setting of another name is given unless it is None or empty.
+    """
+    return {
+        name: value
+        for name, value in settings.items()
+        if (_is_given(context, name) if name in context.params else value)
+    }
+
+
+def one_of(options: Mapping[str, Any]) -> None:
+    """Refuse two options of which each says how much to prune.
+
+    Raises:
+        ConfigError: names both.
+    """
+    given = [option for option, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise ConfigError(f"{given[0]} and {given[1]} both say what to prune; give one of them.")
+
+
+def size_setting(max_bytes: str | None) -> dict[str, int]:
+    """Return the setting that ``--max-bytes`` stands for; empty where it was not given.
+
+    Raises:
+        ConfigError: it is no size.
+    """
+    return {} if max_bytes is None else {"max_bytes": parse_size(max_bytes, option="--max-bytes")}
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")

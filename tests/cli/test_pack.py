@@ -54,6 +54,7 @@ def test_a_run_is_packed(trained: Path, packed: Path, capsys: pytest.CaptureFixt
     assert found.input["shape"] == [2, 128]
     assert len(found.classes) == 11
     assert found.metrics["test_accuracy"] == result["test_accuracy"]
+    assert found.metrics["data"] == "modulation"
     assert found.operator is not None
 
 

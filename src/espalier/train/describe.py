@@ -27,11 +27,12 @@ def metadata_of(meta: Mapping[str, Any], spec: RunSpec, folded: tuple[str, ...] 
         folded: normalizations whose statistics are folded.
     """
     description = meta.get("description", {})
+    metrics = meta["metrics"] if "metrics" in meta else {"epoch": meta["epoch"]}
     return Metadata(
         network=network_of(meta, spec),
         folded=folded,
         operator=meta.get("operator"),
-        metrics=meta["metrics"] if "metrics" in meta else {"epoch": meta["epoch"]},
+        metrics={**metrics, "data": spec.data},
         input=description.get("input"),
         classes=tuple(description.get("classes", ())),
         writer=writer(),

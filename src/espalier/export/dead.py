@@ -134,17 +134,26 @@ def _kept(graph: Graph, constants: dict[str, Doubles], fixed: Collection[str]) -
     values = graph.values()
     kept = {name: np.full(value.shape[0], name in fixed) for name, value in values.items()}
     kept[graph.input.name][:] = kept[graph.output.name][:] = True
-    ties = [tie for node in graph.nodes for tie in _ties(node, values)]
+    ties = [tie for node in reversed(graph.nodes) for tie in _ties(node, values)]
     while True:
-        before = sum(int(flags.sum()) for flags in kept.values())
-        for node in graph.nodes:
+        _spread(graph, constants, ties, kept)
+        empty = next((flags for flags in kept.values() if not flags.any()), None)
+        if empty is None:
+            return kept
+        empty[0] = True
+
+
+def _spread(
+    graph: Graph, constants: dict[str, Doubles], ties: list["_Tie"], kept: dict[str, Flags]
+) -> None:
+    """Keep what is needed by what is kept, until nothing more is."""
+    count = -1
+    while count < (total := sum(int(flags.sum()) for flags in kept.values())):
+        count = total
+        for node in reversed(graph.nodes):
             _need(node, constants, kept)
         for tie in ties:
             tie.apply(kept)
-        for flags in kept.values():
-            flags[0] |= not flags.any()
-        if sum(int(flags.sum()) for flags in kept.values()) == before:
-            return kept
 
 
 def _need(node: Node, constants: dict[str, Doubles], kept: dict[str, Flags]) -> None:

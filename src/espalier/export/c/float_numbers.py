@@ -29,6 +29,11 @@ class FloatNumbers:
         return self.optimize == "size"
 
     @property
+    def unit(self) -> int:
+        """A float."""
+        return 4
+
+    @property
     def align(self) -> int:
         """A vector."""
         return self.target.lanes
@@ -44,6 +49,10 @@ class FloatNumbers:
     def unchanged(self, node: Node) -> bool:
         """Return False: every activation changes floats."""
         return False
+
+    def can_pool(self, width: int, row: int, pool: tuple[int, int]) -> bool:
+        """Tell whether a block holds whole windows of a maximum."""
+        return can_pool(width, row, pool, block=self.target.block)
 
     def linear(self, node: Node, layer: Linear) -> Weights:
         """Return all weights or the nonzeros, whichever is better."""

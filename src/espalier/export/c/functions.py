@@ -1,10 +1,12 @@
 """Each step as a C function over its buffers."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from espalier.export.c import kernels
+from espalier.export.c.layout import Buffer
 from espalier.export.c.loops import (
     argmax_lines,
     border_loops,
@@ -15,7 +17,10 @@ from espalier.export.c.loops import (
     row_loops,
     softmax_lines,
     spread_lines,
+    tile_loops,
 )
+from espalier.export.c.packed import PackedWeights
+from espalier.export.c.packed_functions import Written, packed_convolution, packed_linear
 from espalier.export.c.steps import (
     ArgmaxStep,
     ConcatStep,
@@ -30,6 +35,7 @@ from espalier.export.c.steps import (
     Tile,
     Weights,
 )
+from espalier.export.c.stores import store
 from espalier.export.c.targets import Target
 from espalier.export.c.text import activated, array, comment, indented, offset_type, seen_as
 
@@ -41,6 +47,9 @@ C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.int8): "int8_t"}
 @dataclass(slots=True)
 class Writer:
     """Text so far: shared kernels, tables, functions."""
+
+    unit: ClassVar[str] = "float"
+    """What the arena is counted in."""
 
     name: str
     target: Target
@@ -72,13 +81,14 @@ class Writer:
                 body = softmax_lines(step.output.layout.width)
             case ArgmaxStep():
                 body = argmax_lines(step.source.layout)
+        restrict = "" if isinstance(getattr(step, "weights", None), PackedWeights) else "restrict "
         sources = len(step.sources) if isinstance(step, ElementwiseStep | ConcatStep) else 1
-        inputs = ", ".join(f"const float *restrict x{i or ''}" for i in range(sources))
+        inputs = ", ".join(f"const float *{restrict}x{i or ''}" for i in range(sources))
         self.parts.append(
             "\n".join(
                 [
                     comment(f"{step.node}: {_title(step)}"),
-                    f"static void {function}({inputs}, float *restrict y)",
+                    f"static void {function}({inputs}, float *{restrict}y)",
                     "{",
                     *indented(body),
                     "}",
@@ -86,6 +96,10 @@ class Writer:
                 ]
             )
         )
+
+    def pointer(self, buffer: Buffer) -> str:
+        """Return where a buffer begins."""
+        return f"a + {buffer.offset}"
 
     def _tables(self, function: str, weights: Weights) -> tuple[str, str]:
         """Write a layer's constants and return the types of offsets and values."""
@@ -100,7 +114,14 @@ class Writer:
         self.parts.append(array("float", f"{function}_shift", weights.shift))
         return offset, value
 
+    def _take(self, written: Written) -> list[str]:
+        self.kernels.update(written.kernels)
+        self.parts += written.parts
+        return written.body
+
     def _linear(self, function: str, step: LinearStep) -> list[str]:
+        if isinstance(step.weights, PackedWeights):
+            return self._take(packed_linear(self.name, function, step, step.weights))
         weights, outputs = _weights(step), _weights(step).scale.size
         offset, value = self._tables(function, weights)
         if weights.dense:
@@ -142,14 +163,20 @@ class Writer:
         ]
 
     def _convolution(self, function: str, step: ConvolutionStep) -> list[str]:
+        if isinstance(step.weights, PackedWeights):
+            lanes = self.target.lanes
+            return self._take(
+                packed_convolution(self.name, function, step, step.weights, lanes=lanes)
+            )
         types = self._tables(function, _weights(step))
         body = border_loops(step.output.layout)
         block = max(tile.vectors for tile in step.tiles) * self._lanes(step)
         body.append(f"float a[{block * _weights(step).together}];")
         for i, tile in enumerate(step.tiles):
-            store = f"{function}_store{i}"
-            self.parts.append(_store(store, step, tile))
-            body += self._tile(function, step, tile, store, types)
+            put = f"{function}_store{i}"
+            pitch = step.source.layout.row
+            self.parts.append(store(put, step, tile, pitch=pitch))
+            body += self._tile(function, step, tile, put, types)
         return body
 
     def _lanes(self, step: ConvolutionStep) -> int:
@@ -160,35 +187,21 @@ class Writer:
         function: str,
         step: ConvolutionStep,
         tile: Tile,
-        store: str,
+        put: str,
         types: tuple[str, str],
     ) -> list[str]:
-        weights, row, output = _weights(step), step.source.layout.row, step.output.layout
-        p = [f"x + {step.base + tile.row * row + tile.column}"]
-        q = [f"y + {output.start + tile.row // step.pool[0] * output.row}"]
-        q.append(f"{tile.column // step.pool[1]}")
-        loops = []
-        if tile.row_count > 1:
-            loops.append(f"for (int r = 0; r < {tile.row_count}; r++)")
-            p.append(f"r * {tile.rows * row}")
-            q.append(f"r * {tile.rows // step.pool[0] * output.row}")
-        if tile.column_count > 1:
-            loops.append(f"for (int c = 0; c < {tile.column_count}; c++)")
-            p.append(f"c * {tile.columns}")
-            q.append(f"c * {tile.columns // step.pool[1]}")
-        inner = [
-            f"const float *restrict p = {' + '.join(p)};",
-            f"float *restrict q = {' + '.join(q)};",
-        ]
+        weights = _weights(step)
+        loops, p, q = tile_loops(step, tile)
+        inner = [f"const float *restrict p = {p};", f"float *restrict q = {q};"]
         size = tile.vectors * self._lanes(step)
         if weights.dense:
-            inner += self._dense(function, step, tile, store, types, size)
+            inner += self._dense(function, step, tile, put, types, size)
         else:
-            inner += self._sparse(function, step, tile, store, types)
+            inner += self._sparse(function, step, tile, put, types)
         return [*loops, "{", *indented(inner), "}"]
 
     def _sparse(
-        self, function: str, step: ConvolutionStep, tile: Tile, store: str, types: tuple[str, str]
+        self, function: str, step: ConvolutionStep, tile: Tile, put: str, types: tuple[str, str]
     ) -> list[str]:
         offset, value = types
         kernel = f"{self.name}_sparse_{tile.vectors}_{offset}_{value}"
@@ -201,7 +214,7 @@ class Writer:
             f"for (int f = 0; f < {_weights(step).scale.size}; f++) {{",
             f"    const int n = (int){function}_count[f];",
             f"    {kernel}(p, offset, value, n, a);",
-            f"    {store}(a, q + f * {step.output.layout.plane}, {_affine(function, 'f')});",
+            f"    {put}(a, q + f * {step.output.layout.plane}, {_affine(function, 'f')});",
             "    offset += n;",
             "    value += n;",
             "}",
@@ -212,7 +225,7 @@ class Writer:
         function: str,
         step: ConvolutionStep,
         tile: Tile,
-        store: str,
+        put: str,
         types: tuple[str, str],
         size: int,
     ) -> list[str]:
@@ -231,7 +244,7 @@ class Writer:
         if step.group_filters < weights.scale.size:
             group = f" + f / {step.group_filters} * {step.group_floats}"
         stores = [
-            f"    {store}(a + {i * size}, q + (f + {i}) * {step.output.layout.plane}, "
+            f"    {put}(a + {i * size}, q + (f + {i}) * {step.output.layout.plane}, "
             f"{_affine(function, f'f + {i}')});"
             for i in range(together)
         ]
@@ -274,6 +287,9 @@ def _weights(step: ConvolutionStep | LinearStep) -> Weights:
 def _title(step: Step) -> str:
     text = type(step).__name__.removesuffix("Step").lower()
     if isinstance(step, ConvolutionStep | LinearStep):
+        if isinstance(step.weights, PackedWeights):
+            kept = int(step.weights.nonzeros.sum())
+            return f"{text}, {step.weights.scale.size} outputs, packed, {kept} nonzeros"
         weights = _weights(step)
         how = "dense" if weights.dense else f"sparse, {weights.values.size} nonzeros"
         return f"{text}, {weights.scale.size} outputs, {how}"
@@ -282,51 +298,3 @@ def _title(step: Step) -> str:
 
 def _affine(function: str, index: str) -> str:
     return f"{function}_scale[{index}], {function}_shift[{index}]"
-
-
-def _store(name: str, step: ConvolutionStep, tile: Tile) -> str:
-    """Write what turns a block of sums into outputs: maximum, scale, shift, activation."""
-    rows, columns = step.pool
-    source, output = step.source.layout.row, step.output.layout.row
-    value = f"a[h * {rows * source} + w]"
-    lines = []
-    if (rows, columns) != (1, 1):
-        lines = [
-            f"for (int w = 0; w < {tile.columns}; w++) {{",
-            f"    float m = a[h * {rows * source} + w];",
-            *(
-                f"    m = a[h * {rows * source} + {i * source} + w] > m "
-                f"? a[h * {rows * source} + {i * source} + w] : m;"
-                for i in range(1, rows)
-            ),
-            "    line[w] = m;",
-            "}",
-        ]
-        value = "m"
-    maximum = [
-        f"    float m = line[w * {columns}];",
-        *(
-            f"    m = line[w * {columns} + {i}] > m ? line[w * {columns} + {i}] : m;"
-            for i in range(1, columns)
-        ),
-    ]
-    lines += [
-        f"for (int w = 0; w < {tile.columns // columns}; w++) {{",
-        *(maximum if lines else []),
-        f"    const float v = {value} * scale + shift;",
-        f"    y[h * {output} + w] = {activated('v', step.activation)};",
-        "}",
-    ]
-    return "\n".join(
-        [
-            f"static void {name}(const float *restrict a, float *restrict y, "
-            "float scale, float shift)",
-            "{",
-            *([f"    float line[{tile.columns}];"] if value == "m" else []),
-            f"    for (int h = 0; h < {tile.rows // rows}; h++) {{",
-            *indented(lines, 2),
-            "    }",
-            "}",
-            "",
-        ]
-    )

@@ -12,7 +12,7 @@ from espalier.export.c.integer_weights import (
 from espalier.export.c.layout import Layout
 from espalier.export.c.steps import Tile
 from espalier.export.c.targets import Target
-from espalier.export.c.tiles import cut
+from espalier.export.c.tiles import can_pool, cut
 from espalier.export.c.weights import Optimize
 from espalier.export.c.windows import Windows
 from espalier.export.graph import Linear, Node
@@ -57,6 +57,11 @@ class IntegerNumbers:
         return self.optimize == "size"
 
     @property
+    def unit(self) -> int:
+        """A byte."""
+        return 1
+
+    @property
     def align(self) -> int:
         """A line of cache; 2, for 16 bits, where there are no vectors."""
         return LINE if self._vectors else 2
@@ -76,6 +81,10 @@ class IntegerNumbers:
     def unchanged(self, node: Node) -> bool:
         """Tell the same: integers that are clipped already."""
         return node.name in self.plan.taken_in
+
+    def can_pool(self, width: int, row: int, pool: tuple[int, int]) -> bool:
+        """Tell whether a block holds whole windows of a maximum."""
+        return can_pool(width, row, pool, block=self.target.block)
 
     def linear(self, node: Node, layer: Linear) -> IntegerWeights:
         """Return all weights or the nonzeros, whichever is better."""

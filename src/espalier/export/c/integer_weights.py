@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.export.c.text import integer_type
 from espalier.export.integer.codes import INT16
 from espalier.export.integer.grids import Grid
 from espalier.export.integer.plan import Sums
@@ -191,9 +192,4 @@ def _array(values: Sequence[int] | Integers) -> Integers:
 
 
 def _bytes(values: Integers) -> int:
-    low, high = int(values.min(initial=0)), int(values.max(initial=0))
-    kinds = (np.int8, np.int16) if low < 0 else (np.uint8, np.uint16)
-    return next(
-        (np.dtype(k).itemsize for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max),
-        4,
-    )
+    return np.dtype(integer_type(values).removesuffix("_t")).itemsize

@@ -6,7 +6,7 @@ from math import prod
 
 from espalier.export.graph import Sizes
 
-__all__ = ["Buffer", "Layout", "allocate", "image_of"]
+__all__ = ["SPREAD", "Buffer", "Layout", "allocate", "image_of"]
 
 
 def image_of(shape: Sizes) -> tuple[int, int, int]:
@@ -61,6 +61,10 @@ class Layout:
     def compact(self) -> bool:
         """Whether elements lie in C order without gaps."""
         return not self.bordered and self.row == self.width
+
+
+SPREAD = ":spread"
+"""Ends the name of a value's copy that is taken apart for a strided convolution."""
 
 
 @dataclass(slots=True, eq=False)

@@ -1,11 +1,15 @@
 """Loops in C that move values: copies, margins, windows, channels one after the other."""
 
+from collections.abc import Sequence
+
 from espalier.export.c.layout import Layout
 from espalier.export.c.steps import (
     ConcatStep,
+    ConvolutionStep,
     CopyStep,
     PoolStep,
     SpreadStep,
+    Tile,
 )
 from espalier.export.c.text import indented, seen_as
 
@@ -15,10 +19,12 @@ __all__ = [
     "concat_lines",
     "copy_lines",
     "entry_at",
+    "plain",
     "pool_lines",
     "row_loops",
     "softmax_lines",
     "spread_lines",
+    "tile_loops",
 ]
 
 
@@ -52,9 +58,9 @@ def copy_lines(step: CopyStep) -> list[str]:
     source = step.source.layout if step.source else None
     target = step.output.layout if step.output else None
     if source is None and target is not None:
-        source = _plain(target)
+        source = plain(target)
     elif target is None and source is not None:
-        target = _plain(source)
+        target = plain(source)
     if source is None or target is None:  # a caller's array to a caller's array
         return []
     if source.compact and target.compact:
@@ -65,14 +71,14 @@ def copy_lines(step: CopyStep) -> list[str]:
     return [*border_loops(target), *row_loops(source, [line])]
 
 
-def _plain(layout: Layout) -> Layout:
+def plain(layout: Layout) -> Layout:
     """Return the layout without gaps of the same size."""
     return Layout(
         channels=layout.channels, height=layout.height, width=layout.width, row=layout.width
     )
 
 
-def spread_lines(step: SpreadStep) -> list[str]:
+def spread_lines(step: SpreadStep, kind: str = "float") -> list[str]:
     """Deal a plane out to the planes that a strided convolution reads."""
     source, output = step.source.layout, step.output.layout
     lines: list[str] = []
@@ -92,8 +98,8 @@ def spread_lines(step: SpreadStep) -> list[str]:
     return [
         f"memset(y, 0, {output.size} * sizeof *y);",
         f"for (int c = 0; c < {source.channels}; c++) {{",
-        f"    const float *restrict p = x + c * {source.plane};",
-        f"    float *restrict q = y + c * {len(step.phases) * output.plane};",
+        f"    const {kind} *restrict p = x + c * {source.plane};",
+        f"    {kind} *restrict q = y + c * {len(step.phases) * output.plane};",
         *indented(lines),
         "}",
     ]
@@ -104,8 +110,41 @@ def _inside(first: int, stride: int, size: int, count: int) -> tuple[int, int]:
     return max(0, -(first // stride)), min(count, (size - first + stride - 1) // stride)
 
 
-def pool_lines(step: PoolStep) -> list[str]:
-    """Take the largest, or the mean, of each window."""
+def tile_loops(step: ConvolutionStep, tile: Tile) -> tuple[list[str], str, str]:
+    """Return loops over blocks of one size, and where a block's inputs and outputs begin."""
+    row, output = step.source.layout.row, step.output.layout
+    p = [f"x + {step.base + tile.row * row + tile.column}"]
+    q = [f"y + {output.start + tile.row // step.pool[0] * output.row}"]
+    q.append(f"{tile.column // step.pool[1]}")
+    loops = []
+    if tile.row_count > 1:
+        loops.append(f"for (int r = 0; r < {tile.row_count}; r++)")
+        p.append(f"r * {tile.rows * row}")
+        q.append(f"r * {tile.rows // step.pool[0] * output.row}")
+    if tile.column_count > 1:
+        loops.append(f"for (int c = 0; c < {tile.column_count}; c++)")
+        p.append(f"c * {tile.columns}")
+        q.append(f"c * {tile.columns // step.pool[1]}")
+    return loops, " + ".join(p), " + ".join(q)
+
+
+def pool_lines(
+    step: PoolStep,
+    *,
+    kind: str = "float",
+    total: str = "float",
+    lowest: str = "-INFINITY",
+    mean: Sequence[str] = ("const float m = v / (float)count;",),
+) -> list[str]:
+    """Take the largest, or the mean, of each window.
+
+    Args:
+        step: what to write.
+        kind: type of what it reads.
+        total: type of a maximum or sum, v.
+        lowest: of v.
+        mean: statements that make m, the mean, of v and count.
+    """
     source, output, pool = step.source.layout, step.output.layout, step.pool
     kernel, stride, dilation = (
         (1, *sizes)[-2:] for sizes in (pool.kernel, pool.stride, pool.dilation)
@@ -116,24 +155,25 @@ def pool_lines(step: PoolStep) -> list[str]:
         f"for (int w = 0; w < {output.width}; w++) {{",
         f"    const int top = h * {stride[0]} - {pads[0][0]};",
         f"    const int left = w * {stride[1]} - {pads[1][0]};",
-        f"    float v = {'-INFINITY' if largest else '0.0f'};",
+        f"    {total} v = {lowest if largest else 0};",
         *([] if largest else ["    int count = 0;"]),
         f"    for (int i = top; i < top + {kernel[0] * dilation[0]}; i += {dilation[0]})",
         f"        for (int j = left; j < left + {kernel[1] * dilation[1]}; j += {dilation[1]}) {{",
         *([] if largest else indented(_counted(step), 3)),
         f"            if (i < 0 || i >= {source.height} || j < 0 || j >= {source.width})",
         "                continue;",
-        f"            const float u = p[i * {source.row} + j];",
+        f"            const {total} u = p[i * {source.row} + j];",
         "            v = u > v ? u : v;" if largest else "            v += u;",
         *([] if largest or pool.count_padding else ["            count++;"]),
         "        }",
-        f"    y[{entry_at(output)} + w] = {'v' if largest else 'v / (float)count'};",
+        *([] if largest else indented(mean)),
+        f"    y[{entry_at(output)} + w] = {f'({kind})v' if largest else 'm'};",
         "}",
     ]
     channel = f"{source.start} + c * {source.plane}"
     body = [
         f"for (int c = 0; c < {output.channels}; c++) {{",
-        f"    const float *restrict p = x + {channel};",
+        f"    const {kind} *restrict p = x + {channel};",
         f"    for (int h = 0; h < {output.height}; h++)",
         *indented(inner, 2),
         "}",
@@ -190,11 +230,11 @@ def softmax_lines(size: int) -> list[str]:
     ]
 
 
-def argmax_lines(layout: Layout) -> list[str]:
+def argmax_lines(layout: Layout, kind: str = "float") -> list[str]:
     """Find the first of the largest."""
     return [
         "int best = 0;",
         f"for (int i = 1; i < {layout.channels * layout.height * layout.width}; i++)",
         "    best = x[i] > x[best] ? i : best;",
-        "y[0] = (float)best;",
+        f"y[0] = ({kind})best;",
     ]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from espalier.errors import ConfigError
-from espalier.export.c.layout import Buffer, Layout, allocate, image_of
+from espalier.export.c.layout import SPREAD, Buffer, Layout, allocate, image_of
 from espalier.export.c.numbers import Numbers
 from espalier.export.c.steps import (
     ArgmaxStep,
@@ -18,7 +18,7 @@ from espalier.export.c.steps import (
     SpreadStep,
     Step,
 )
-from espalier.export.c.tiles import can_pool, cut, vectors_of
+from espalier.export.c.tiles import cut, vectors_of
 from espalier.export.c.windows import Windows, pair
 from espalier.export.graph import (
     Activation,
@@ -80,7 +80,13 @@ class _Lowering:
         self._append(CopyStep(node="output", source=self._buffers[graph.output.name], output=None))
         arena = allocate(self._all, align=self._numbers.align)
         return Program(
-            graph=graph, target=self._target, steps=self._steps, buffers=self._all, arena=arena
+            graph=graph,
+            target=self._target,
+            steps=self._steps,
+            buffers=self._all,
+            arena=arena,
+            unit=self._numbers.unit,
+            align=self._numbers.align,
         )
 
     def _append(self, step: Step) -> None:
@@ -221,13 +227,7 @@ class _Lowering:
         if conv.direct:
             top, left = conv.padding
             base = source.layout.start - top * source.layout.row - left
-        reach = max(
-            (t.row + (t.row_count - 1) * t.rows) * source.layout.row
-            + t.column
-            + (t.column_count - 1) * t.columns
-            + t.vectors * lanes
-            for t in tiles
-        )
+        reach = max(tile.reach(source.layout.row, lanes) for tile in tiles)
         last = int(conv.offsets(source.layout).max()) if layer.weight.size else 0
         last += (layer.groups - 1) * conv.group_floats(source.layout)
         source.slack = max(source.slack, base + last + reach - source.layout.size)
@@ -238,6 +238,8 @@ class _Lowering:
                 output=self._new(value),
                 base=base,
                 weights=weights,
+                taps=conv.taps(source.layout),
+                channel_step=conv.channel_step(source.layout),
                 group_filters=layer.weight.shape[0] // layer.groups,
                 group_floats=conv.group_floats(source.layout),
                 tiles=tiles,
@@ -267,7 +269,7 @@ class _Lowering:
                 _, rows, columns = image_of(value.shape)
                 if height * kernel[0] > rows or width * kernel[1] > columns:
                     break
-                if not can_pool(width * kernel[1], row, kernel, block=self._target.block):
+                if not self._numbers.can_pool(width * kernel[1], row, kernel):
                     break
                 if activation is not None and not _monotone(activation):
                     break
@@ -282,7 +284,7 @@ class _Lowering:
         channels, height, width = conv.spread_image
         row = self._best_row(width, [conv])
         layout = Layout(channels=channels * len(conv.phases), height=height, width=width, row=row)
-        output = self._buffer(f"{node.output.name}_spread", layout, source.item)
+        output = self._buffer(f"{source.name}{SPREAD}", layout, source.item)
         self._append(
             SpreadStep(
                 node=node.name,

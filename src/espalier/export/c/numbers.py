@@ -2,9 +2,8 @@
 
 from typing import Protocol
 
-from espalier.export.c.integer_weights import IntegerWeights
 from espalier.export.c.layout import Layout
-from espalier.export.c.steps import Tile, Weights
+from espalier.export.c.steps import AnyWeights, Tile
 from espalier.export.c.targets import Target
 from espalier.export.c.windows import Windows
 from espalier.export.graph import Linear, Node
@@ -24,6 +23,10 @@ class Numbers(Protocol):
         """Whether memory comes before speed."""
 
     @property
+    def unit(self) -> int:
+        """Bytes that the arena is counted in."""
+
+    @property
     def align(self) -> int:
         """Where buffers begin in the arena, in its units."""
 
@@ -36,7 +39,16 @@ class Numbers(Protocol):
     def unchanged(self, node: Node) -> bool:
         """Tell whether an activation that runs on its own has nothing left to do."""
 
-    def linear(self, node: Node, layer: Linear) -> Weights | IntegerWeights:
+    def can_pool(self, width: int, row: int, pool: tuple[int, int]) -> bool:
+        """Tell whether a block of sums holds whole windows of a maximum.
+
+        Args:
+            width: sums of a row.
+            row: elements from a row of the input to the next.
+            pool: rows and columns of a window.
+        """
+
+    def linear(self, node: Node, layer: Linear) -> AnyWeights:
         """Return a layer's weights in the order in which the better kernel reads them."""
 
     def convolution(
@@ -46,7 +58,7 @@ class Numbers(Protocol):
         layout: Layout,
         pool: tuple[int, int],
         image: tuple[int, int, int],
-    ) -> tuple[Weights | IntegerWeights, tuple[Tile, ...], int]:
+    ) -> tuple[AnyWeights, tuple[Tile, ...], int]:
         """Return the same for a convolution, with the blocks of its sums and their lanes.
 
         Args:

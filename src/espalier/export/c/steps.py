@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 
 from espalier.export.c.integer_weights import IntegerWeights
 from espalier.export.c.layout import Buffer
+from espalier.export.c.packed import PackedWeights
 from espalier.export.c.targets import Target
 from espalier.export.graph import Activation, Graph, Pool
 
 __all__ = [
+    "AnyWeights",
     "ArgmaxStep",
     "ConcatStep",
     "ConvolutionStep",
@@ -58,6 +60,9 @@ class Weights:
         )
 
 
+AnyWeights = Weights | IntegerWeights | PackedWeights
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
     """Blocks of sums of one size, at even distances over a plane."""
@@ -71,6 +76,20 @@ class Tile:
     """Blocks below each other, ``rows`` apart."""
     column: int
     column_count: int
+    split: bool = False
+    """Whether a block's rows are summed apart; else what lies between them is summed too."""
+
+    def pitch(self, row: int, lanes: int) -> int:
+        """Return how far a row of a block's sums is from the next; ``row``: of the input's."""
+        return self.vectors // self.rows * lanes if self.split else row
+
+    def reach(self, row: int, lanes: int) -> int:
+        """Return how many elements from its first input one weight of the last block reads."""
+        inside = self.vectors * lanes
+        if self.split:
+            inside = (self.rows - 1) * row + self.pitch(row, lanes)
+        down = self.row + (self.row_count - 1) * self.rows
+        return down * row + self.column + (self.column_count - 1) * self.columns + inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +123,11 @@ class ConvolutionStep:
     output: Buffer
     base: int
     """Of the window's first element, from the source's start, in floats."""
-    weights: Weights | IntegerWeights
+    weights: AnyWeights
+    taps: NDArray[np.int64]
+    """Where the weights of a channel find their inputs, from the channel's start."""
+    channel_step: int
+    """From a channel's inputs to the next one's."""
     group_filters: int
     group_floats: int
     """From a group's input to the next one's."""
@@ -121,7 +144,7 @@ class LinearStep:
     node: str
     source: Buffer
     output: Buffer
-    weights: Weights | IntegerWeights
+    weights: AnyWeights
     inputs: int
     activation: Activation | None
 
@@ -200,4 +223,8 @@ class Program:
     steps: list[Step] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
     arena: int = 0
-    """Floats, or bytes where values are integers."""
+    """Units in all."""
+    unit: int
+    """Bytes that the arena is counted in."""
+    align: int
+    """Where buffers begin, in units."""

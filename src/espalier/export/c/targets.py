@@ -33,7 +33,7 @@ class Target:
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("scalar", lanes=1, vectors=16, dense_vectors=16, dense_lanes=1),
+        Target("scalar", lanes=1, vectors=24, dense_vectors=16, dense_lanes=1),
         Target("portable", lanes=4, vectors=12, dense_vectors=12, dense_lanes=4),
         Target("sse", lanes=4, vectors=12, dense_vectors=12, dense_lanes=4),
         Target("neon", lanes=4, vectors=24, dense_vectors=24, dense_lanes=4),

@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 from espalier.export.c.layout import Layout
 from espalier.export.graph import Activation
 
-__all__ = ["activated", "array", "comment", "indented", "literal", "offset_type", "seen_as"]
+__all__ = [
+    "activated",
+    "array",
+    "comment",
+    "indented",
+    "integer_type",
+    "literal",
+    "offset_type",
+    "seen_as",
+]
 
 LINE = 96
 
@@ -30,6 +39,14 @@ def offset_type(values: NDArray[Any]) -> str:
     return "uint16_t" if not values.size or int(values.max()) < 1 << 16 else "uint32_t"
 
 
+def integer_type(values: NDArray[Any]) -> str:
+    """Return the smallest type that holds all values, unsigned where none is negative."""
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    kinds = ("int8", "int16", "int32") if low < 0 else ("uint8", "uint16", "uint32")
+    fits = (k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max)
+    return f"{next(fits, 'int64')}_t"
+
+
 def array(kind: str, name: str, values: NDArray[Any] | Sequence[float]) -> str:
     """Write a constant array; C knows no empty ones, so that those hold a zero."""
     numbers = np.asarray(values).reshape(-1)
@@ -37,6 +54,8 @@ def array(kind: str, name: str, values: NDArray[Any] | Sequence[float]) -> str:
         words = [f"{text}f" for text in numbers.astype(np.float32).astype(str).tolist()]
     else:
         words = [str(number) for number in numbers.tolist()]
+        if kind == "int64_t":
+            words = [f"INT64_C({word})" for word in words]
     words = words or ["0"]
     lines = [f"static const {kind} {name}[{len(words)}] = {{"]
     line = "   "

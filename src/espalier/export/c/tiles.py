@@ -5,10 +5,14 @@ from math import lcm
 
 from espalier.export.c.steps import Tile
 
-__all__ = ["BLOCK_VECTORS", "can_pool", "cut", "vectors_of"]
+__all__ = ["BLOCK_VECTORS", "can_cut_blocks", "can_pool", "cut", "cut_blocks", "vectors_of"]
 
 BLOCK_VECTORS = 0.6
 """What beginning a nonzero costs, in vectors: its offset, its value, the loop."""
+UNPACK_VECTORS = 4.0
+"""The same where it is unpacked first: a third of the instructions that this takes."""
+ANOTHER_KIND = 0.06
+"""What time another size of block must save for the code that it takes, as a part."""
 
 
 def can_pool(width: int, row: int, pool: tuple[int, int], *, block: int) -> bool:
@@ -35,6 +39,63 @@ def cut(
     if rest:
         tiles.append(_tile(1, rest, row, lanes, 0, height, width - rest, 1))
     return tuple(tile for tile in tiles if tile.column_count)
+
+
+def can_cut_blocks(width: int, pool: tuple[int, int], *, vectors: int, lanes: int) -> bool:
+    """Tell whether a block of :func:`cut_blocks` holds a window of a maximum."""
+    return bool(_block_sizes(pool[0], width, pool, vectors=vectors, lanes=lanes))
+
+
+def cut_blocks(
+    height: int, width: int, pool: tuple[int, int], *, vectors: int, lanes: int
+) -> tuple[Tile, ...]:
+    """Cut rows of sums at whole windows of ``pool``, into blocks of several rows and columns.
+
+    No sum is made in vain but those that fill a row's last vector. Tiles go from above to below.
+    """
+    options = []
+    for rows, columns in _block_sizes(height, width, pool, vectors=vectors, lanes=lanes):
+        parts = [
+            _block(h, w, lanes, row, row_count, column, column_count)
+            for h, row, row_count in _parts(height, rows)
+            for w, column, column_count in _parts(width, columns)
+        ]
+        blocks = sum(t.row_count * t.column_count * (t.vectors + UNPACK_VECTORS) for t in parts)
+        options.append((blocks * (1 + ANOTHER_KIND * (len(parts) - 1)), tuple(parts)))
+    return min(options, key=lambda option: option[0])[1]
+
+
+def _block_sizes(
+    height: int, width: int, pool: tuple[int, int], *, vectors: int, lanes: int
+) -> list[tuple[int, int]]:
+    """Return all rows and columns that fit."""
+    return [
+        (rows, columns)
+        for rows in range(pool[0], height + 1, pool[0])
+        for columns in range(pool[1], width + 1, pool[1])
+        if (columns % lanes == 0 or columns == width) and rows * -(-columns // lanes) <= vectors
+    ]
+
+
+def _parts(size: int, step: int) -> list[tuple[int, int, int]]:
+    """Return sizes, where they begin and how many: whole steps and the rest."""
+    whole, rest = divmod(size, step)
+    return [(step, 0, whole), *([(rest, size - rest, 1)] if rest else [])]
+
+
+def _block(
+    rows: int, columns: int, lanes: int, row: int, row_count: int, column: int, column_count: int
+) -> Tile:
+    return Tile(
+        rows=rows,
+        columns=columns,
+        vectors=rows * -(-columns // lanes),
+        row=row,
+        row_count=row_count,
+        column=column,
+        column_count=column_count,
+        split=True,
+    )
 
 
 def vectors_of(tiles: Iterable[Tile]) -> float:

@@ -43,11 +43,14 @@ class Windows:
 
     def group_floats(self, layout: Layout) -> int:
         """Return how far a group's input lies from the one before."""
-        return self._channels // self.layer.groups * len(self.phases) * layout.plane
+        return self._channels // self.layer.groups * self.channel_step(layout)
 
-    def offsets(self, layout: Layout) -> NDArray[np.int64]:
-        """Return where each weight of a filter finds its input, from the group's start."""
-        channels = self.layer.weight.shape[1]
+    def channel_step(self, layout: Layout) -> int:
+        """Return how far a channel's input lies from the one before."""
+        return len(self.phases) * layout.plane
+
+    def taps(self, layout: Layout) -> NDArray[np.int64]:
+        """Return where the weights of a channel find their inputs, from the channel's start."""
         phase = {position: i for i, position in enumerate(self.phases)}
         inside = []
         for y, x in product(range(self.kernel[0]), range(self.kernel[1])):
@@ -55,8 +58,13 @@ class Windows:
             part = phase[(at[0] % self.stride[0], at[1] % self.stride[1])]
             row, column = at[0] // self.stride[0], at[1] // self.stride[1]
             inside.append(part * layout.plane + row * layout.row + column)
-        planes = np.arange(channels, dtype=np.int64) * len(self.phases) * layout.plane
-        result: NDArray[np.int64] = (planes[:, None] + np.array(inside, np.int64)).reshape(-1)
+        return np.array(inside, np.int64)
+
+    def offsets(self, layout: Layout) -> NDArray[np.int64]:
+        """Return where each weight of a filter finds its input, from the group's start."""
+        channels = np.arange(self.layer.weight.shape[1], dtype=np.int64)
+        planes = channels[:, None] * self.channel_step(layout)
+        result: NDArray[np.int64] = (planes + self.taps(layout)).reshape(-1)
         return result
 
     def filter_offsets(self, layout: Layout) -> NDArray[np.int64]:

@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from espalier.errors import ConfigError, StorageError, nearest
 from espalier.export.c.files import MARK, sources
 from espalier.export.c.float_numbers import FloatNumbers
+from espalier.export.c.integer_numbers import IntegerNumbers, integer_target
 from espalier.export.c.lower import lower
-from espalier.export.c.targets import TargetName, find_target
+from espalier.export.c.numbers import Numbers
+from espalier.export.c.packed_numbers import PackedNumbers
+from espalier.export.c.targets import Target, TargetName, find_target
 from espalier.export.c.weights import Optimize
 from espalier.export.graph import Graph
+from espalier.export.integer.plan import IntegerPlan, plan_integers
 
 __all__ = ["Arithmetic", "code_of", "write_c"]
 
@@ -68,8 +72,9 @@ def write_c(
         raise ConfigError(f"name={name!r} is no identifier of C; use letters, digits and '_'.")
     machine = find_target(target)
     _check_replaceable(directory)
-    _not_yet(arithmetic)
-    _replace_directory(directory, sources(lower(graph, FloatNumbers(machine, optimize)), name))
+    plan = None if arithmetic == "float" else plan_integers(graph, calibration)
+    program = lower(graph, _numbers(plan, machine, optimize))
+    _replace_directory(directory, sources(program, name, plan=plan))
     return directory
 
 
@@ -83,8 +88,17 @@ def code_of(
 ) -> dict[str, str]:
     """Return the code and header of a network for the host, by file names, made for speed."""
     _check_arithmetic(arithmetic, calibration)
-    _not_yet(arithmetic)
-    return sources(lower(graph, FloatNumbers(find_target(target), "speed")), name, complete=False)
+    plan = None if arithmetic == "float" else plan_integers(graph, calibration)
+    program = lower(graph, _numbers(plan, find_target(target), "speed"))
+    return sources(program, name, plan=plan, complete=False)
+
+
+def _numbers(plan: IntegerPlan | None, target: Target, optimize: Optimize) -> Numbers:
+    if plan is None and optimize == "size":
+        return PackedNumbers(target)
+    if plan is None:
+        return FloatNumbers(target, optimize)
+    return IntegerNumbers(plan, integer_target(target), optimize)
 
 
 def _check_arithmetic(arithmetic: str, calibration: object) -> None:
@@ -142,8 +156,3 @@ def _replace_directory(directory: Path, contents: dict[str, str]) -> None:
         shutil.rmtree(new, ignore_errors=True)
         if directory.exists():
             shutil.rmtree(old, ignore_errors=True)
-
-
-def _not_yet(arithmetic: Arithmetic) -> None:
-    if arithmetic == "int":
-        raise ConfigError("arithmetic='int' is not built yet; use 'float'.")

@@ -94,7 +94,7 @@ def _moved(node: Node, x: Integers) -> Integers:
         case Pool() as pool:
             return largest(pool, x.astype(np.float64)).astype(np.int64)
         case Argmax():
-            return x.argmax(axis=-1)[:, None]
+            return np.asarray(x.argmax(axis=-1)[:, None])
         case layer:  # a rectifier that the layer before did
             assert isinstance(layer, Activation)  # noqa: S101
             return x

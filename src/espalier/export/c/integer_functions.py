@@ -1,0 +1,328 @@
+"""Each step in integers as a C function over its buffers."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from espalier.export.c import integer_kernels as kernels
+from espalier.export.c.integer_loops import (
+    average_lines,
+    concatenated_lines,
+    dequantized_lines,
+    finished,
+    looked_up_lines,
+    mixed_lines,
+    quantized_lines,
+    softmax_lines,
+    store,
+)
+from espalier.export.c.integer_weights import IntegerWeights
+from espalier.export.c.layout import SPREAD, Buffer
+from espalier.export.c.loops import (
+    argmax_lines,
+    border_loops,
+    copy_lines,
+    entry_at,
+    pool_lines,
+    row_loops,
+    spread_lines,
+    tile_loops,
+)
+from espalier.export.c.steps import (
+    ArgmaxStep,
+    ConcatStep,
+    ConvolutionStep,
+    CopyStep,
+    ElementwiseStep,
+    LinearStep,
+    PoolStep,
+    SoftmaxStep,
+    SpreadStep,
+    Step,
+    Tile,
+)
+from espalier.export.c.targets import Target
+from espalier.export.c.text import array, comment, indented, integer_type, offset_type, seen_as
+from espalier.export.integer.fixed import Fixed
+from espalier.export.integer.plan import (
+    Averages,
+    Exponentials,
+    IntegerPlan,
+    Joined,
+    LookedUp,
+    Mixed,
+)
+
+__all__ = ["IntegerWriter"]
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class IntegerWriter:
+    """Text so far: shared kernels, tables, functions."""
+
+    unit: ClassVar[str] = "uint8_t"
+    """What the arena is counted in."""
+
+    name: str
+    target: Target
+    plan: IntegerPlan
+    kernels: dict[str, str] = field(default_factory=dict)
+    parts: list[str] = field(default_factory=list)
+    uses_math: bool = False
+
+    def step(self, index: int, step: Step) -> None:
+        """Write a step as the function ``{name}_{index}(x.., y)``."""
+        function = f"{self.name}_{index}"
+        sources = step.sources if isinstance(step, ElementwiseStep | ConcatStep) else (step.source,)
+        body = self._body(function, step)
+        inputs = ", ".join(
+            f"const {self._kind(source)} *restrict x{i or ''}" for i, source in enumerate(sources)
+        )
+        self.parts.append(
+            "\n".join(
+                [
+                    comment(f"{step.node}: {self._title(step)}"),
+                    f"static void {function}({inputs}, {self._kind(step.output)} *restrict y)",
+                    "{",
+                    *indented(body),
+                    "}",
+                    "",
+                ]
+            )
+        )
+
+    def pointer(self, buffer: Buffer) -> str:
+        """Return where a buffer begins, of the type of its elements."""
+        kind = self._kind(buffer)
+        place = f"a + {buffer.offset}"
+        return place if kind == "uint8_t" else f"({kind} *)(void *)({place})"
+
+    def _kind(self, buffer: Buffer | None) -> str:
+        """Return the type of a buffer's elements; callers have floats."""
+        if buffer is None:
+            return "float"
+        return f"{self.plan.grids[buffer.name.removesuffix(SPREAD)].dtype}_t"
+
+    def _planned(self, node: str, kind: type[T]) -> T:
+        step = self.plan.steps[node]
+        assert isinstance(step, kind)  # noqa: S101  # as the graph is lowered
+        return step
+
+    def _body(self, function: str, step: Step) -> list[str]:
+        match step:
+            case CopyStep():
+                return self._copy(step)
+            case SpreadStep():
+                return spread_lines(step, self._kind(step.source))
+            case ConvolutionStep():
+                return self._convolution(function, step)
+            case LinearStep():
+                return self._linear(function, step)
+            case ElementwiseStep():
+                return self._elementwise(function, step)
+            case PoolStep():
+                return self._pool(function, step)
+            case ConcatStep():
+                fixed = self._planned(step.node, Joined).fixed
+                return concatenated_lines(step, fixed, self._kind(step.output))
+            case SoftmaxStep():
+                plan = self._planned(step.node, Exponentials)
+                self.parts.append(array("uint32_t", f"{function}_power", plan.table))
+                return softmax_lines(step.output.layout.width, plan.rate, f"{function}_power")
+            case ArgmaxStep():
+                return argmax_lines(step.source.layout, self._kind(step.output))
+
+    def _copy(self, step: CopyStep) -> list[str]:
+        if step.source is None and step.output is not None:
+            grid = self.plan.grids[step.output.name]
+            return quantized_lines(step.output.layout, grid, self._kind(step.output))
+        if step.output is None and step.source is not None:
+            grid = self.plan.grids[step.source.name]
+            return dequantized_lines(step.source.layout, grid)
+        return copy_lines(step)
+
+    def _fixed(self, function: str, fixed: Fixed) -> None:
+        """Write a multiplier, an offset and a shift for each channel."""
+        wide = "int64_t" if fixed.wide else "int32_t"
+        for i, multipliers in enumerate(fixed.multipliers):
+            self.parts.append(array("int32_t", f"{function}_m{i or ''}", multipliers))
+        self.parts.append(array(wide, f"{function}_c", fixed.offsets))
+        self.parts.append(array("uint8_t", f"{function}_s", fixed.shifts))
+
+    def _tables(self, function: str, weights: IntegerWeights) -> tuple[str, str, str]:
+        """Write a layer's weights and return the types of offsets, values and counts."""
+        kinds = (
+            offset_type(weights.offsets),
+            integer_type(weights.values),
+            integer_type(weights.counts),
+        )
+        if weights.parts.size:
+            self.parts.append(array(integer_type(weights.parts), f"{function}_part", weights.parts))
+        if not weights.dense:
+            self.parts.append(array(kinds[2], f"{function}_count", weights.counts))
+            self.parts.append(array(kinds[0], f"{function}_offset", weights.offsets))
+        self.parts.append(array(kinds[1], f"{function}_value", weights.values))
+        self._fixed(function, weights.plan.fixed)
+        return kinds
+
+    def _linear(self, function: str, step: LinearStep) -> list[str]:
+        weights, output = _weights(step), step.output.layout
+        offset, value, count = self._tables(function, weights)
+        x, y = self._kind(step.source), self._kind(step.output)
+        kernel = f"{self.name}_{weights.how}_{x}_{value}"
+        begin = [f"const {value} *value = {function}_value;"]
+        if weights.how == "dense":
+            self.kernels[kernel] = kernels.dot(kernel, (x, value))
+            call, end = f"{kernel}(p, value, {step.inputs})", [f"value += {step.inputs};"]
+        else:
+            begin += [f"const {offset} *offset = {function}_offset;"]
+            kernel += f"_{offset}"
+        if weights.how == "gather":
+            self.kernels[kernel] = kernels.gather(kernel, (x, offset, value))
+            call = f"{kernel}(p, offset, value, {function}_count[o])"
+            end = [f"offset += {function}_count[o];", f"value += {function}_count[o];"]
+        elif weights.how == "runs":
+            kernel += f"_{count}"
+            self.kernels[kernel] = kernels.runs(kernel, (x, offset, value, count))
+            begin += [f"const {count} *count = {function}_count;"]
+            call = f"{kernel}(p, offset, value, count, {function}_part[o])"
+            runs = f"for (int r = 0; r < {function}_part[o]; r++)"
+            end = [runs, "    offset += *count++;", f"value += {function}_part[o];"]
+        fixed = weights.plan.fixed
+        inner = [
+            f"const int32_t v = {call};",
+            *finished(_product(function, "v", "o", fixed), f"{function}_s[o]", fixed, y, "q[o]"),
+            *end,
+        ]
+        source = seen_as(step.source.layout, (output.channels, output.height, step.inputs))
+        return [
+            *border_loops(output),
+            *row_loops(
+                output,
+                [
+                    f"const {x} *restrict p = x + {entry_at(source)};",
+                    f"{y} *restrict q = y + {entry_at(output)};",
+                    *begin,
+                    f"for (int o = 0; o < {fixed.shifts.size}; o++) {{",
+                    *indented(inner),
+                    "}",
+                ],
+            ),
+        ]
+
+    def _convolution(self, function: str, step: ConvolutionStep) -> list[str]:
+        weights = _weights(step)
+        kinds = self._tables(function, weights)
+        body = border_loops(step.output.layout)
+        block = max(tile.vectors for tile in step.tiles) * self.target.lanes
+        sums = "int16_t" if weights.sums == "int16" else "int32_t"
+        body.append(f"{sums} a[{block}];")
+        for i, tile in enumerate(step.tiles):
+            name = f"{function}_store{i}"
+            y = self._kind(step.output)
+            self.parts.append(store(name, step, tile, weights.plan.fixed, (sums, y)))
+            body += self._tile(function, step, tile, name, kinds)
+        return body
+
+    def _tile(
+        self,
+        function: str,
+        step: ConvolutionStep,
+        tile: Tile,
+        name: str,
+        kinds: tuple[str, str, str],
+    ) -> list[str]:
+        weights, x = _weights(step), self._kind(step.source)
+        offset, value, count = kinds
+        loops, p, q = tile_loops(step, tile)
+        kernel = self._kernel(weights, tile, (x, *kinds))
+        call = f"{kernel}(p, offset, value, count, a);"
+        sizes = [f"count[{i}]" for i in range(len(weights.sizes))]
+        inputs = " + ".join(f"{n} * {c}" for n, c in zip(weights.sizes, sizes, strict=True))
+        advance = [
+            f"offset += {inputs};",
+            f"value += {' + '.join(sizes)};",
+            f"count += {len(sizes)};",
+        ]
+        run = [call, *advance]
+        if weights.sums == "parts":
+            run = [
+                f"memset(a, 0, {tile.vectors * self.target.lanes} * sizeof *a);",
+                f"for (int r = 0; r < {function}_part[f]; r++) {{",
+                *indented([call, *advance]),
+                "}",
+            ]
+        fixed = ", ".join(f"{function}_{part}[f]" for part in "mcs")
+        inner = [
+            f"const {x} *restrict p = {p};",
+            f"{self._kind(step.output)} *restrict q = {q};",
+            f"const {offset} *offset = {function}_offset;",
+            f"const {value} *value = {function}_value;",
+            f"const {count} *count = {function}_count;",
+            f"for (int f = 0; f < {weights.plan.fixed.shifts.size}; f++) {{",
+            *indented(run),
+            f"    {name}(a, q + f * {step.output.layout.plane}, {fixed});",
+            "}",
+        ]
+        return [*loops, "{", *indented(inner), "}"]
+
+    def _kernel(self, weights: IntegerWeights, tile: Tile, kinds: tuple[str, str, str, str]) -> str:
+        sizes = "".join(map(str, weights.sizes))
+        words = [weights.sums, str(tile.vectors), sizes, *kinds]
+        kernel = f"{self.name}_{'_'.join(word.removesuffix('_t') for word in words)}"
+        self.kernels[kernel] = kernels.bundles(
+            kernel,
+            vectors=tile.vectors,
+            lanes=self.target.lanes,
+            sizes=weights.sizes,
+            kinds=kinds,
+            narrow=weights.sums != "int32",
+            keep=weights.sums == "parts",
+        )
+        return kernel
+
+    def _elementwise(self, function: str, step: ElementwiseStep) -> list[str]:
+        plan, kind = self.plan.steps[step.node], self._kind(step.output)
+        if isinstance(plan, LookedUp):
+            self.parts.append(array(kind, f"{function}_y", plan.table))
+            grid = self.plan.grids[step.sources[0].name]
+            return looked_up_lines(step, f"{function}_y", grid)
+        fixed = self._planned(step.node, Mixed).fixed
+        self._fixed(function, fixed)
+        return mixed_lines(function, step, fixed, kind)
+
+    def _pool(self, function: str, step: PoolStep) -> list[str]:
+        kind = self._kind(step.source)
+        if step.pool.kind == "max":
+            lowest = str(self.plan.grids[step.source.name].low)
+            return pool_lines(step, kind=kind, total="int32_t", lowest=lowest)
+        fixed = self._planned(step.node, Averages).fixed
+        self._fixed(function, fixed)
+        return average_lines(function, step, fixed, (kind, self._kind(step.output)))
+
+    def _title(self, step: Step) -> str:
+        text = type(step).__name__.removesuffix("Step").lower()
+        if not isinstance(step, ConvolutionStep | LinearStep):
+            return text
+        weights = _weights(step)
+        grid = self.plan.grids[step.source.name.removesuffix(SPREAD)]
+        used = np.count_nonzero(weights.plan.codes.codes)
+        how = "dense" if weights.dense else f"sparse, {used} nonzeros"
+        off = ", off the trained grid" if step.node in self.plan.off_grid else ""
+        return (
+            f"{text}, {weights.plan.fixed.shifts.size} outputs, {how}, inputs {grid.low} to "
+            f"{grid.high}, sums within {int(weights.plan.bounds.max(initial=0))}{off}"
+        )
+
+
+def _weights(step: ConvolutionStep | LinearStep) -> IntegerWeights:
+    assert isinstance(step.weights, IntegerWeights)  # noqa: S101  # what integers are lowered to
+    return step.weights
+
+
+def _product(function: str, v: str, index: str, fixed: Fixed) -> str:
+    cast = "(int64_t)" if fixed.wide else ""
+    return f"{cast}{v} * {function}_m[{index}] + {function}_c[{index}]"

@@ -33,7 +33,7 @@ FACTORS = {
     "weight_decay": (0.0, 0.0005),
     "seed": (0, 1),
 }
-"""Each factor with its level in the group's code, and the other one."""
+"""Each factor with its level in the base, and the other one."""
 
 
 def plan(name: str) -> StudyPlan:
@@ -67,8 +67,8 @@ def test_the_factors_are_orthogonal() -> None:
             assert {pairs.count(p) for p in itertools.product(FACTORS[one], FACTORS[other])} == {3}
 
 
-def test_one_row_of_the_factors_is_the_groups_code() -> None:
-    """It is the row that the other studies take as their base."""
+def test_one_row_of_the_factors_is_the_base() -> None:
+    """It is what the other studies start from."""
     base = {name: known[0] for name, known in FACTORS.items()}
     specs = [s for s in plan("factors").cells.values() if s.precision == "bf16"]
 

@@ -13,6 +13,7 @@ from espalier.cli.demo import demo
 from espalier.cli.export import export
 from espalier.cli.inspect import inspect
 from espalier.cli.pack import pack, unpack, verify
+from espalier.cli.readings import readings
 from espalier.cli.report import report
 from espalier.cli.run import run
 from espalier.cli.shrink import shrink
@@ -45,6 +46,7 @@ app.command()(run)
 app.command()(bench)
 app.command()(demo)
 app.command()(report)
+app.command()(readings)
 app.add_typer(study, name="study")
 
 

@@ -1,0 +1,108 @@
+"""Readings and effects as Markdown tables and as plain records."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from espalier.report.effects import Effect
+from espalier.report.export import to_markdown
+from espalier.report.readings import CELLS, Reading
+from espalier.report.sheets import Entry, Sheet
+
+__all__ = ["effect_records", "effects_table", "reading_records", "readings_table"]
+
+PATTERNS = 4
+
+
+def readings_table(found: Sequence[Reading]) -> str:
+    """Return a row for each reading: its distance, by pattern, and its cells.
+
+    A cell is the accuracy in percent, at the density in percent.
+    """
+    cells = [f"γ {gamma:g} · {bits} bits" for gamma, bits in CELLS]
+    columns = ("reading", "distance", *(str(n + 1) for n in range(PATTERNS)), *cells)
+    rows = [
+        (
+            reading.label,
+            "…" if reading.distance is None else f"{reading.distance:.2f}",
+            *(f"{p:.2f}" for p in reading.patterns or ()),
+            *("…" for _ in range(PATTERNS - len(reading.patterns))),
+            *(_cell(reading, at) for at in CELLS),
+        )
+        for reading in found
+    ]
+    return _table("Readings", columns, rows)
+
+
+def effects_table(found: Sequence[Effect]) -> str:
+    """Return a row for each factor and response; effects beyond the margin are bold."""
+    columns = ("factor", "from", "to", "response", "effect", "margin")
+    rows = [
+        (
+            effect.factor,
+            str(effect.low),
+            str(effect.high),
+            effect.response,
+            Entry(text=f"{effect.size:+.3f}", bold=effect.counts),
+            f"{effect.margin:.3f}",
+        )
+        for effect in found
+    ]
+    return _table("Effects", columns, rows)
+
+
+def reading_records(found: Sequence[Reading]) -> list[dict[str, Any]]:
+    """Return the readings as JSON values, in full precision."""
+    return [
+        {
+            "reading": reading.label,
+            "distance": reading.distance,
+            "patterns": list(reading.patterns),
+            "terms": dict(reading.terms),
+            "dense": reading.dense,
+            "cells": [
+                {
+                    "gamma": gamma,
+                    "bits": bits,
+                    "lr": figures.lr,
+                    "test_accuracy": figures.accuracy,
+                    "density": figures.density,
+                    "runs": figures.runs,
+                }
+                for (gamma, bits), figures in sorted(reading.cells.items())
+            ],
+        }
+        for reading in found
+    ]
+
+
+def effect_records(found: Sequence[Effect]) -> list[dict[str, Any]]:
+    """Return the effects as JSON values, in full precision."""
+    return [
+        {
+            "factor": effect.factor,
+            "low": effect.low,
+            "high": effect.high,
+            "response": effect.response,
+            "effect": effect.size,
+            "margin": effect.margin,
+            "counts": effect.counts,
+        }
+        for effect in found
+    ]
+
+
+def _cell(reading: Reading, at: tuple[float, int]) -> str:
+    figures = reading.cells.get(at)
+    if figures is None:
+        return "…"
+    density = "–" if figures.density is None else f"{100 * figures.density:.1f}"
+    return f"{figures.accuracy:.1f} at {density}"
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Entry]]) -> str:
+    entries = tuple(
+        tuple(Entry(text=field) if isinstance(field, str) else field for field in row)
+        for row in rows
+    )
+    sheet = Sheet(key=title.lower(), columns=tuple(columns), rows=entries, records=())
+    return to_markdown(sheet, title, "").strip() + "\n"

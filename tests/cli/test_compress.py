@@ -1,0 +1,165 @@
+"""``espalier compress``, and sizes, losses and recipes in ``espalier train``."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from espalier.cli.sizes import parse_size
+from espalier.errors import ConfigError
+from espalier.models import build_model
+from espalier.records import RunSpec, read_json
+
+from .conftest import Command
+
+NETS = """
+import torch
+from torch import nn
+from espalier.data import Dataset, Split
+
+def net(classes=3):
+    return nn.Sequential(nn.Flatten(), nn.Linear(48, 40), nn.ReLU(), nn.Linear(40, classes))
+
+def split(samples, seed):
+    labels = torch.arange(samples) % 3
+    noise = torch.randint(0, 99, (samples, 3, 4, 4), generator=torch.Generator().manual_seed(seed))
+    return Split((noise + 50 * labels[:, None, None, None]).to(torch.uint8), labels)
+
+def data():
+    return Dataset(name="own", train=split(60, 0), validation=split(30, 1), test=split(30, 2),
+                   classes=("a", "b", "c"), mean=(.5, .5, .5), std=(.2, .2, .2), source="own")
+
+def nothing():
+    return 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a network, its data and its weights, as an engineer has them."""
+    import sys
+
+    (tmp_path / "espalier_test_own.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "espalier_test_own", raising=False)
+    torch.manual_seed(0)
+    save_file(build_model("espalier_test_own:net").state_dict(), tmp_path / "net.safetensors")
+    yield tmp_path
+    sys.modules.pop("espalier_test_own", None)
+
+
+OWN = (
+    *("--model", "espalier_test_own:net", "--data", "espalier_test_own:data"),
+    *("--device", "cpu", "--threads", "1", "--batch-size", "16"),
+)
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_compress_writes_a_file_of_the_size(espalier: Command, own: Path, epochs: int) -> None:
+    """From a checkpoint of one's own network, on one's own data, with and without training."""
+    found = espalier(
+        *("compress", "net.safetensors", *OWN, "--epochs", epochs),
+        *("--max-bytes", "1.2kB", "--out", "small", "--json"),
+    )
+    assert found.code == 0, found.err
+    result = json.loads(found.out)
+    size = (own / "small" / "network.espalier").stat().st_size
+
+    assert 0.97 * 1200 <= size <= 1200
+    assert result["size_bytes"] == size
+    assert result["epochs_run"] == epochs
+    spec = RunSpec.from_json(read_json(own / "small" / "spec.json"))
+    assert (spec.bits, spec.budget, spec.augment, spec.choose) == (3, "lamp", False, "validation")
+
+
+def test_compress_says_what_it_found(espalier: Command, own: Path) -> None:
+    """For people: accuracy, density, and where the file is."""
+    found = espalier(
+        "compress", "net.safetensors", *OWN, "--epochs", 0, "--target-density", 0.2, "--out", "s"
+    )
+    assert found.code == 0, found.err
+    for word in ("test accuracy", "20.0", "network.espalier"):
+        assert word in found.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.safetensors"], "can't read the checkpoint none.safetensors"),
+        (["net.safetensors", "--max-bytes", "48lb"], "--max-bytes 48lb: expected a size such as"),
+        (["net.safetensors", "--max-bytes", "20"], "max_bytes=20: with one weight a tensor"),
+        (["net.safetensors", "--gamma", ".1", "--target-density", ".1"], "give one of them"),
+        (["net.safetensors", "--model", "paper_cnn"], "doesn't fit data set"),
+        (["net.safetensors", "--data", "espalier_test_own:nothing"], "expected an espalier.data"),
+        (["net.safetensors", "--data", "espalier_test_own:none"], "has no 'none'"),
+        (["net.safetensors", "--recipe", "week"], "no recipe 'week'"),
+    ],
+)
+def test_bad_input_leaves_nothing(
+    espalier: Command, own: Path, arguments: list[str], message: str
+) -> None:
+    """Exit code 2 and one line; no directory is made."""
+    found = espalier("compress", arguments[0], *OWN, *arguments[1:], "--out", "small")
+
+    assert found.code == 2
+    assert message in found.err
+    assert "Traceback" not in found.err
+    assert not (own / "small").exists()
+
+
+def test_a_damaged_checkpoint_is_a_failure(espalier: Command, own: Path) -> None:
+    """Exit code 1."""
+    (own / "net.safetensors").write_bytes(b"\x08" + bytes(30))
+    found = espalier("compress", "net.safetensors", *OWN, "--out", "small")
+
+    assert found.code == 1
+    assert "is no safetensors file" in found.err
+
+
+def test_train_with_a_recipe_and_a_size(espalier: Command, own: Path) -> None:
+    """What is given counts, the recipe says the rest, the record says all."""
+    found = espalier(
+        *("train", "--recipe", "strong", *OWN, "--epochs", 4, "--lr", 0.02),
+        *("--max-bytes", "1200", "--out", "run", "--json"),
+    )
+    assert found.code == 0, found.err
+    assert 0.97 * 1200 <= json.loads(found.out)["size_bytes"] <= 1200
+    spec = RunSpec.from_json(read_json(own / "run" / "spec.json"))
+
+    assert (spec.lr, spec.batch_size, spec.max_bytes) == (0.02, 16, 1200)
+    assert (spec.update, spec.nesterov, spec.weight_decay) == ("latent", True, 5e-4)
+    packed = espalier("pack", "run", "-o", "net.espalier")
+    assert packed.code == 0
+    assert (own / "net.espalier").stat().st_size == json.loads(found.out)["size_bytes"]
+
+
+@pytest.mark.filterwarnings("ignore::espalier.errors.DeadLayerWarning")
+def test_train_within_a_loss(espalier: Command, own: Path) -> None:
+    """A dense run first, then the smallest within; again with --resume, and refused without."""
+    arguments = ("train", "--recipe", "strong", *OWN, "--epochs", 2, "--max-loss", 30)
+    found = espalier(*arguments, "--out", "run", "--json")
+    assert found.code == 0, found.err
+    ladder = read_json(own / "run" / "ladder.json")
+
+    assert ladder["kept"] in [rung["run"] for rung in ladder["rungs"] if rung["within"]]
+    assert espalier(*arguments, "--out", "run", "--json", "--resume").out == found.out
+    assert espalier(*arguments, "--out", "run").code == 2
+    assert espalier(*arguments).code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("48kB", 48_000), ("48000", 48_000), ("1.5MB", 1_500_000), ("7 B", 7)]
+)
+def test_sizes(text: str, size: int) -> None:
+    """1 kB is 1000 bytes."""
+    assert parse_size(text, option="--max-bytes") == size
+
+
+@pytest.mark.parametrize("text", ["", "kB", "48KiB", "-3", "0", "1e3", "four"])
+def test_no_sizes(text: str) -> None:
+    """Refused with an example."""
+    with pytest.raises(ConfigError, match="expected a size such as 48kB"):
+        parse_size(text, option="--max-bytes")

@@ -82,6 +82,12 @@ def test_a_constant_moves_into_the_shift() -> None:
     assert shapes(smaller) == {"a": (2, 2, 3, 3), "b": (4, 2, 3, 3), "c": (3, 64)}
 
 
+def test_the_first_channel_goes_as_well_as_others() -> None:
+    """No channel stays because it is the first, however long the way to the layer that reads it."""
+    _, smaller = both(zeroed(network(between=nn.MaxPool2d(2)), a=[0]))
+    assert shapes(smaller)["a"][0] == 3
+
+
 def test_zeros_around_are_not_the_constant() -> None:
     """A padded layer reads zeros at the border, so that only a constant of zero goes."""
     model = zeroed(network(padding=1), a=[1, 2])

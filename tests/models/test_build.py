@@ -68,7 +68,8 @@ def test_unknown_name_suggests_the_nearest():
 def test_unknown_option_is_named_with_the_valid_ones():
     """The message lists the function's options and suggests one."""
     with pytest.raises(
-        ConfigError, match=r"'resnet20' has no option 'widht'; its options: classes, width. Did"
+        ConfigError,
+        match=r"'resnet20' has no option 'widht'; its options: classes, width, inner. Did",
     ):
         build_model("resnet20", widht=3)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from espalier.encoded import Encoded, decode, encode
     from espalier.ops import (
         Chain,
+        ClippedQuantizer,
         Cubic,
         FilterMagnitude,
         GlobalMagnitude,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Chain",
+    "ClippedQuantizer",
     "Compressor",
     "Cubic",
     "Encoded",

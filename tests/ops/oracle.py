@@ -13,12 +13,14 @@ import torch
 
 from espalier.ops import Operator, State
 
+from .oracle_grids import few_values
+
 __all__ = ["apply_to", "expected", "noise_of", "same_bits", "within_an_ulp"]
 
 
 def expected(weights, written, *, gamma=None, density=None, strict=False, bits=32,
              rounding="nearest", noise=None, quantize_first=False, zeros=True, correction=0,
-             jointly=False, filters=None, lamp=False, least=0):  # fmt: skip
+             jointly=False, filters=None, lamp=False, least=0, **few):  # fmt: skip
     """Return what an operator with these settings writes, and the masks of what it keeps."""
     if filters is not None:
         return _filtered(
@@ -54,7 +56,11 @@ def expected(weights, written, *, gamma=None, density=None, strict=False, bits=3
         ]
     for mine, theirs in zip(limits, thresholds, strict=True):
         assert within_an_ulp(mine, theirs)
-    if not quantize_first:
+    if few:
+        weights = [
+            few_values(w, m, bits, q, **few) for w, m, q in zip(weights, masks, steps, strict=True)
+        ]
+    elif not quantize_first:
         weights = [
             quantized(*row) for row in zip(weights, masks, thresholds, [bits] * len(weights),
                                            [rounding] * len(weights), noise, steps, strict=True)

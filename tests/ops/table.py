@@ -9,6 +9,7 @@ from hypothesis import note
 
 from espalier.ops import (
     Chain,
+    ClippedQuantizer,
     FilterMagnitude,
     GlobalMagnitude,
     Lamp,
@@ -38,6 +39,8 @@ class Row:
     """Whether op(-w) is -op(w)."""
     by_size: bool = True
     """Whether a larger weight of a tensor is never written smaller than another."""
+    near: bool = True
+    """Whether rounding alone moves a kept weight: grids that end below some move those further."""
     alone: bool = True
     """Whether a tensor of a set is written as if it were alone."""
     random: bool = False
@@ -56,8 +59,8 @@ def _both(kind: type, gamma: float, bits: int, **promises: Any) -> Row:
     return Row(op=kind(**settings), settings=settings | first, **promises)
 
 
-def _chain(prune: Operator, quantize: UniformQuantizer, settings: dict[str, Any], **p: Any) -> Row:
-    bits = {"bits": quantize.bits, "rounding": quantize.rounding}
+def _chain(prune: Operator, quantize: Any, settings: dict[str, Any], **p: Any) -> Row:
+    bits = {"bits": quantize.bits, "rounding": getattr(quantize, "rounding", "nearest")}
     how = {k: p.pop(k) for k in ("quantize_first", "jointly") if k in p}
     op = Chain(prune=prune, quantize=quantize, **how)
     return Row(op=op, settings=settings | bits | how, **p)
@@ -75,6 +78,13 @@ def _filters(
     op = first if second is None else Then(first=first, second=second)
     given = {"filters": (density, least), **dict(settings)}
     return Row(op=op, settings=given, **({"alone": False, "by_size": False} | p))
+
+
+def _clipped(bits: int, quantile: float) -> Row:
+    settings = {"bits": bits, "quantile": quantile}
+    top = 2 ** (bits - 1) - 1
+    op = ClippedQuantizer(**settings)
+    return Row(op=op, settings=settings, magnitudes=top, near=False, idempotent=True)
 
 
 FLOOR = {"rounding": "floor", "odd": False}
@@ -162,6 +172,10 @@ ROWS = {
     "q32": _quantizer(32, idempotent=True),
     "q4-floor": _quantizer(4, magnitudes=10, **FLOOR),
     "q4-stochastic": _quantizer(4, magnitudes=10, idempotent=None, **STOCHASTIC),
+    "clipped-2": _clipped(2, 0.5),
+    "clipped-3": _clipped(3, 0.9),
+    "clipped-8": _clipped(8, 0.995),
+    "clipped-3-all": _clipped(3, 1.0),
     "pq-8": _both(PruneThenQuantize, 0.375, 8, magnitudes=129),
     "pq-3": _both(PruneThenQuantize, 0.5, 3, magnitudes=5),
     "pq-3-strict": _both(PruneThenQuantize, 0.5, 3, magnitudes=5, strict=True),
@@ -230,6 +244,23 @@ ROWS = {
         {"density": 0.4, "lamp": True},
         magnitudes=9,
         alone=False,
+    ),
+    "lamp-clipped-3": _chain(
+        Lamp(density=0.4),
+        ClippedQuantizer(bits=3, quantile=0.8),
+        {"density": 0.4, "lamp": True, "quantile": 0.8},
+        magnitudes=3,
+        near=False,
+        idempotent=True,
+        alone=False,
+    ),
+    "std-clipped-3": _chain(
+        StdThreshold(gamma=0.75),
+        ClippedQuantizer(bits=3, quantile=0.7),
+        {"gamma": 0.75, "quantile": 0.7},
+        magnitudes=3,
+        near=False,
+        idempotent=None,
     ),
     "std-q3-seeded": _chain(
         StdThreshold(gamma=0.5),

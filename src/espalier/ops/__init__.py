@@ -3,6 +3,7 @@
 from espalier.ops.base import Operator, Pruner, Quantizer, State, Sweep, Written, compress_
 from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
 from espalier.ops.filters import FilterMagnitude, Then
+from espalier.ops.grids import ClippedQuantizer
 from espalier.ops.lamp import Lamp
 from espalier.ops.plain import from_json, to_json
 from espalier.ops.prune import GlobalMagnitude, StdThreshold
@@ -11,6 +12,7 @@ from espalier.ops.schedules import Cubic, Linear, Schedule, value_at
 
 __all__ = [
     "Chain",
+    "ClippedQuantizer",
     "Cubic",
     "FilterMagnitude",
     "GlobalMagnitude",

@@ -7,6 +7,7 @@ The compiled way serves dense float32 tensors on the CPU. It reads every weight 
 once to write, which is the floor. Statistics may differ from torch's in the last bit of float64.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -29,6 +30,7 @@ __all__ = [
     "filtered",
     "keep_largest",
     "kept_mean",
+    "kept_quantile",
     "measure",
     "write",
 ]
@@ -105,6 +107,41 @@ def kept_mean(tensors: Sequence[Tensor], cut: Cut) -> Tensor:
         keep = _keep(t, threshold, ties)
         means.append((t.abs() * keep).sum(dtype=torch.float64) / keep.sum().clamp(min=1))
     return torch.stack(means)
+
+
+def kept_quantile(tensors: Sequence[Tensor], cut: Cut, quantile: float) -> Tensor:
+    """Magnitude that a fraction of the kept weights don't exceed, float32 (n,); 0 of none.
+
+    Of ``m`` kept magnitudes in rising order it is the ``ceil(quantile * m)``-th.
+    """
+    find = _quantile_on_host if tensors[0].device.type == "cpu" else _quantile_on_device
+    rows = [find(t.abs().reshape(-1), at, ties, quantile) for t, at, ties in _rows(tensors, cut)]
+    return torch.stack(rows)
+
+
+def _quantile_on_host(
+    magnitude: Tensor, threshold: Tensor, ties: int | Tensor, quantile: float
+) -> Tensor:
+    every = isinstance(ties, int) and ties == ALL_TIES
+    values, limit = magnitude.numpy(), float(threshold)
+    values = values[values >= limit] if every else values[values > limit]
+    first = 0 if isinstance(ties, int) else int(ties)  # as many equal the threshold
+    rank = math.ceil(quantile * (values.size + first))
+    if rank <= first:
+        return threshold.clone() if rank else magnitude.new_zeros(())
+    return magnitude.new_tensor(np.partition(values, rank - first - 1)[rank - first - 1])
+
+
+def _quantile_on_device(
+    magnitude: Tensor, threshold: Tensor, ties: int | Tensor, quantile: float
+) -> Tensor:
+    every = isinstance(ties, int) and ties == ALL_TIES
+    kept = (magnitude >= threshold).sum() if every else (magnitude > threshold).sum()
+    kept = kept if isinstance(ties, int) else kept + ties
+    rank = (quantile * kept.double()).ceil().long()
+    rising = torch.cat([magnitude.new_zeros(1), magnitude.sort().values])
+    place = torch.where(kept > 0, magnitude.numel() - kept + rank, 0)
+    return rising.gather(0, place.reshape(1)).squeeze(0)
 
 
 def keep_largest(tensors: Sequence[Tensor], k: int) -> Cut:

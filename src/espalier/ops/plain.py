@@ -7,6 +7,7 @@ from espalier.errors import ConfigError, nearest
 from espalier.ops.base import Operator, settings_in_use
 from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
 from espalier.ops.filters import FilterMagnitude, Then
+from espalier.ops.grids import ClippedQuantizer
 from espalier.ops.lamp import Lamp
 from espalier.ops.prune import GlobalMagnitude, StdThreshold
 from espalier.ops.quantize import UniformQuantizer
@@ -18,6 +19,7 @@ KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         Chain,
+        ClippedQuantizer,
         Cubic,
         FilterMagnitude,
         GlobalMagnitude,

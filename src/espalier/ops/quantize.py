@@ -12,7 +12,7 @@ from espalier.errors import ConfigError, nearest
 from espalier.ops.base import Operator, Sweep
 from espalier.ops.kernels import Cut, Kernel, Moments, kept_mean
 
-__all__ = ["Rounding", "UniformQuantizer"]
+__all__ = ["Rounding", "UniformQuantizer", "where_it_exists"]
 
 LARGEST = 1e38
 """No grid above it: its top value, at most twice the largest magnitude, must stay finite."""
@@ -89,5 +89,10 @@ class UniformQuantizer(Operator):
         else:
             extent = moments.max_abs.double() - cut.threshold.double()
             step = extent / (2 ** (self.bits - 1) - 1)
-        exists = (step >= torch.finfo(torch.float32).tiny) & (moments.max_abs <= LARGEST)
-        return torch.where(exists, step, 0.0).float()
+        return where_it_exists(step, moments)
+
+
+def where_it_exists(step: Tensor, moments: Moments) -> Tensor:
+    """Return steps (float64) in float32; 0 where too fine, or where the grid could overflow."""
+    exists = (step >= torch.finfo(torch.float32).tiny) & (moments.max_abs <= LARGEST)
+    return torch.where(exists, step, 0.0).float()

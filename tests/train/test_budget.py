@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -58,7 +57,9 @@ def budget_spec(max_bytes: int, **settings: Any) -> RunSpec:
 
 
 @pytest.mark.parametrize("max_bytes", [2500, 4321])
-@pytest.mark.parametrize("settings", [{}, {"choose": "validation", "recalibrate": 20}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"choose": "validation", "recalibrate": 20, "grid_quantile": 0.99}]
+)
 def test_every_file_of_the_run_has_the_size(
     tmp_path: Path, max_bytes: int, settings: dict[str, Any]
 ) -> None:
@@ -139,6 +140,7 @@ def test_what_can_not_be_met_is_refused_before_training(
         ({"gamma": 0.1}, "each says what to prune; give one of them"),
         ({"max_bytes": 0}, "max_bytes=0: expected an integer >= 1"),
         ({"ramp_start": 0.7}, "0 <= ramp_start < ramp_end <= 1"),
+        ({"grid_quantile": 0.9, "rounding": "floor"}, "rounds to nearest; leave one of them out"),
         ({"grid_quantile": 0.0}, r"grid_quantile=0.0: expected a number in \(0, 1\]"),
         ({"optimizer": "adam", "nesterov": True}, "nesterov looks ahead along the momentum of sgd"),
         ({"epochs": 0}, "epochs=0: expected an integer >= 1"),
@@ -176,23 +178,3 @@ def test_the_count_that_fits(
     assert found is not None
     assert size_of(found) <= budget
     assert found == most or size_of(found) >= 0.99 * budget or size_of(found + 1) > budget
-
-
-def test_recalibration_gives_the_statistics_of_the_network_as_it_is() -> None:
-    """The plain mean over batches, with dropout off; nothing else changes."""
-    from espalier.train.recalibrate import recalibrate_
-
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 4), nn.BatchNorm1d(4))
-    batches = [torch.randn(10, 3) for _ in range(3)]
-    before = torch.get_rng_state()
-    recalibrate_(model, iter(batches), 20)
-
-    outputs = [model[1](batch) for batch in batches[:2]]
-    mean = torch.stack([out.mean(0) for out in outputs]).mean(0)
-    variance = torch.stack([out.var(0) for out in outputs]).mean(0)
-    torch.testing.assert_close(model[2].running_mean, mean)
-    torch.testing.assert_close(model[2].running_var, variance)
-    assert model[2].momentum == 0.1
-    assert not any(module.training for module in model.modules())
-    assert torch.equal(before, torch.get_rng_state())

@@ -129,6 +129,13 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             rich_help_panel=COMPRESSION,
         ),
     ] = 8,
+    grid_quantile: Annotated[
+        float,
+        typer.Option(
+            help="The grid ends at this quantile of the kept magnitudes; 1 at the largest.",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = 1.0,
     update: Annotated[
         str,
         typer.Option(
@@ -368,6 +375,7 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
         "seed": seed,
         "limit_train": limit_train,
         "budget": budget,
+        "grid_quantile": grid_quantile,
         "ramp_start": ramp_start,
         "ramp_end": ramp_end,
         "recalibrate": recalibrate,

@@ -17,6 +17,7 @@ STRONG: dict[str, Any] = {
     "budget": "lamp",
     "target_density": 0.02,
     "bits": 3,
+    "grid_quantile": 0.995,
     "schedule": "cubic",
     "ramp_start": 0.1,
     "ramp_end": 0.6,
@@ -48,8 +49,8 @@ def with_recipe(settings: Mapping[str, Any], *, dropout: bool) -> dict[str, Any]
     """Return settings with those that their recipe adds; the key ``recipe`` is gone.
 
     A part of a recipe gives way where what is given contradicts it: a budget to another way to say
-    what to prune, Nesterov's momentum and a warm-up to another optimizer or fewer epochs,
-    augmentation to data that is not known to bear it.
+    what to prune, Nesterov's momentum and a warm-up to another optimizer or fewer epochs, the end
+    of the grid to another rounding, augmentation to data that is not known to bear it.
 
     Args:
         settings: what was given; ``recipe`` is ``paper`` where it is missing.
@@ -73,6 +74,8 @@ def with_recipe(settings: Mapping[str, Any], *, dropout: bool) -> dict[str, Any]
         recipe.pop("target_density", None)
     if given.get("optimizer", "sgd") != "sgd":
         recipe.pop("nesterov", None)
+    if given.get("rounding", "nearest") != "nearest" or given.get("bits") == 1:
+        recipe.pop("grid_quantile", None)
     epochs = given.get("epochs")
     if isinstance(epochs, int) and "warmup_epochs" in recipe:
         recipe["warmup_epochs"] = min(recipe["warmup_epochs"], epochs // 10)

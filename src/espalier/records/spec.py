@@ -218,6 +218,11 @@ class RunSpec:
             )
         if not 0 < self.grid_quantile <= 1:
             raise ConfigError(f"grid_quantile={self.grid_quantile}: expected a number in (0, 1].")
+        if self.grid_quantile < 1 and self.rounding != "nearest":
+            raise ConfigError(
+                f"grid_quantile={self.grid_quantile} with rounding={self.rounding}: a grid that "
+                "ends below the largest weight rounds to nearest; leave one of them out."
+            )
         _integer("warmup_epochs", self.warmup_epochs, 0)
         _integer("recalibrate", self.recalibrate, 0, note="0 keeps the statistics of training")
         if self.initial is not None:

@@ -7,9 +7,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from espalier.compressor import Compressor, LayerReport, Report, Rule, attach
+from espalier.encoded import DENSE_BITS
 from espalier.metrics import density
 from espalier.ops import (
     Chain,
+    ClippedQuantizer,
     Cubic,
     GlobalMagnitude,
     Lamp,
@@ -42,13 +44,19 @@ def operator_of(
     """
     return Chain(
         prune=_pruner(spec, planned_steps, density),
-        quantize=UniformQuantizer(
-            bits=spec.bits,
-            rounding=cast(Literal["nearest", "floor", "stochastic"], spec.rounding),
-            random_seed=spec.seed,
-        ),
+        quantize=_quantizer(spec),
         quantize_first=spec.order == "qp",
         jointly=spec.jointly,
+    )
+
+
+def _quantizer(spec: RunSpec) -> UniformQuantizer | ClippedQuantizer:
+    if spec.grid_quantile < 1 and spec.bits < DENSE_BITS:
+        return ClippedQuantizer(bits=spec.bits, quantile=spec.grid_quantile)
+    return UniformQuantizer(
+        bits=spec.bits,
+        rounding=cast(Literal["nearest", "floor", "stochastic"], spec.rounding),
+        random_seed=spec.seed,
     )
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from espalier.compressor import Compressor, Report
+from espalier.compressor import Compressor, Report, recalibrate
 from espalier.compressor.retarget import compress_again
 from espalier.data import Dataset
 from espalier.data.augment import Augment
@@ -25,7 +25,6 @@ from espalier.train.initial import fill
 from espalier.train.optimizers import learning_rate, make_optimizer
 from espalier.train.outcome import first_counting
 from espalier.train.progress import Moment
-from espalier.train.recalibrate import recalibrate_
 from espalier.train.resolve import build_network, network_options
 
 __all__ = ["Run"]
@@ -221,8 +220,8 @@ class Run:
         if self.compressor is not None:
             self.compressor.end_epoch()
         if self.spec.recalibrate:
-            inputs = (inputs for inputs, _ in self.train.epoch(self.epoch))
-            recalibrate_(self.model, inputs, self.spec.recalibrate)
+            batches = self.train.epoch(self.epoch)
+            recalibrate(self.model, batches, samples=self.spec.recalibrate)
         report = report_of(self.model, self.optimizer, self.compressor)
         val_loss, val_accuracy = self._evaluate(self.validation, "validation")
         test_loss, test_accuracy = self._evaluate(self.test, "test")

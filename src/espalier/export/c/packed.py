@@ -1,8 +1,9 @@
 """Weights in the fewest bytes that a loop still reads as they are: gaps and codes in one unit.
 
-A unit is one or two bytes: ``code_bits`` bits of a code, above them the zeros before it. Code 0 is
-no weight, but zeros: ``(field + 1) << gap_bits`` of them. A layer at 7 % density whose weights have
-14 values takes 1.3 bytes a nonzero; one without zeros takes a byte a weight, by the same loop.
+A unit is one or two bytes, ``zeros * codes + code``: how many zeros come before a weight, and
+which of the layer's ``codes - 1`` values it has. Code 0 is no weight, but ``(zeros + 1) * gaps``
+zeros more, where ``gaps`` is how many lengths a unit can tell. A layer at 7 % density with 14 values
+takes 1.3 bytes a nonzero; one of 255 values without zeros a byte a weight, by the same loop.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ MOST_LEVELS = 255
 class PackedWeights:
     """Nonzeros, filter by filter."""
 
-    code_bits: int
+    codes: int
+    """Values, and one for no weight."""
     counts: NDArray[np.int64]
     """Units a filter."""
     units: NDArray[np.uint8 | np.uint16]
@@ -36,16 +38,15 @@ class PackedWeights:
     shift: Floats
 
     @property
-    def gap_bits(self) -> int:
-        """Bits of a unit above its code."""
-        return 8 * self.units.itemsize - self.code_bits
+    def gaps(self) -> int:
+        """Numbers of zeros that a unit can tell, from 0 on."""
+        return _gaps(self.codes, self.units.itemsize)
 
     @property
     def nonzeros(self) -> NDArray[np.int64]:
         """How many weights a filter keeps."""
-        kept = (self.units & ((1 << self.code_bits) - 1)) != 0
         filters = np.repeat(np.arange(self.counts.size), self.counts)
-        return np.bincount(filters[kept], minlength=self.counts.size)
+        return np.bincount(filters[self.units % self.codes != 0], minlength=self.counts.size)
 
     @property
     def size_bytes(self) -> int:
@@ -59,13 +60,13 @@ def packed_weights(layer: Convolution | Linear) -> PackedWeights:
     rows, scale, shift = _values(layer)
     levels, codes = np.unique(rows[rows != 0], return_inverse=True)
     listed = levels.size <= MOST_LEVELS
-    code_bits = max(int(levels.size).bit_length(), 1) if listed else 1
+    known = max(levels.size, 1) + 1 if listed else 2
     matrix = np.zeros(rows.shape, np.int64)
     matrix[rows != 0] = codes.reshape(-1) + 1 if listed else 1
-    packed = [_units(matrix, code_bits, kind) for kind in (np.uint8, np.uint16)]
+    packed = [_units(matrix, known, kind) for kind in (np.uint8, np.uint16)]
     units, counts = min(packed, key=lambda pair: pair[0].nbytes)
     return PackedWeights(
-        code_bits=code_bits,
+        codes=known,
         counts=counts,
         units=units,
         levels=np.concatenate([np.zeros(1), levels]).astype(np.float32) if listed else _none(),
@@ -98,22 +99,24 @@ def _values(layer: Convolution | Linear) -> tuple[Floats, Floats, Floats]:
     return rows, scale, layer.shift.astype(np.float32)
 
 
+def _gaps(codes: int, unit_bytes: int) -> int:
+    return int(256**unit_bytes // codes)
+
+
 def _units(
-    codes: NDArray[np.int64], code_bits: int, kind: type[np.uint8] | type[np.uint16]
+    matrix: NDArray[np.int64], codes: int, kind: type[np.uint8] | type[np.uint16]
 ) -> tuple[NDArray[np.uint8 | np.uint16], NDArray[np.int64]]:
-    """Return the units of (filters, weights), and how many each filter has."""
-    gap_bits = 8 * np.dtype(kind).itemsize - code_bits
-    most = 1 << gap_bits
-    filters, places = np.nonzero(codes)
+    """Return the units of the codes (filters, weights), and how many each filter has."""
+    gaps = _gaps(codes, np.dtype(kind).itemsize)
+    filters, places = np.nonzero(matrix)
     first = np.diff(filters, prepend=-1) != 0
-    gaps = np.where(first, places, np.diff(places, prepend=0) - 1)
-    far = gaps >> gap_bits
-    skips = -(-far // most)
+    zeros = np.where(first, places, np.diff(places, prepend=0) - 1)
+    far, rest = np.divmod(zeros, gaps)
+    skips = -(-far // gaps)
     ends = np.cumsum(skips + 1)
-    units = np.zeros(int(ends[-1]) if ends.size else 0, np.int64)
-    units[:] = (most - 1) << code_bits
-    units[ends - 1] = (gaps & (most - 1)) << code_bits | codes[filters, places]
-    last = skips > 0
-    units[ends[last] - 2] = (far[last] - 1) % most << code_bits
-    counts = np.bincount(filters, weights=skips + 1, minlength=len(codes)).astype(np.int64)
+    units = np.full(int(ends[-1]) if ends.size else 0, (gaps - 1) * codes)
+    units[ends - 1] = rest * codes + matrix[filters, places]
+    skipped = skips > 0
+    units[ends[skipped] - 2] = (far[skipped] - 1) % gaps * codes
+    counts = np.bincount(filters, weights=skips + 1, minlength=len(matrix)).astype(np.int64)
     return units.astype(kind), counts

@@ -162,23 +162,22 @@ def _next(function: str, weights: PackedWeights, index: str) -> list[str]:
 
 
 def _format(weights: PackedWeights) -> str:
-    return f"{8 * weights.units.itemsize}_{weights.code_bits}{'' if weights.levels.size else 'f'}"
+    return f"{8 * weights.units.itemsize}_{weights.codes}{'' if weights.levels.size else 'f'}"
 
 
 def _unpacked(weights: PackedWeights, skip: str, found: list[str]) -> list[str]:
     """Write a loop over units: what zeros do with their number, and what a nonzero does."""
-    mask = (1 << weights.code_bits) - 1
-    gap = f"(int)(u >> {weights.code_bits})"
+    zeros = f"(int)(u / {weights.codes}u)"
     value = "value[code]" if weights.levels.size else "*value++"
     return [
         "for (int k = 0; k < n; k++) {",
         "    const unsigned u = unit[k];",
-        f"    const unsigned code = u & {mask}u;",
+        f"    const unsigned code = u % {weights.codes}u;",
         "    if (code == 0) {",
-        f"        {skip.format(f'(({gap} + 1) << {weights.gap_bits})')}",
+        f"        {skip.format(f'({zeros} + 1) * {weights.gaps}')}",
         "        continue;",
         "    }",
-        *([f"    {skip.format(gap)}"] if weights.gap_bits else []),
+        *([f"    {skip.format(zeros)}"] if weights.gaps > 1 else []),
         f"    const float w = {value};",
         *indented(found),
         "}",

@@ -126,10 +126,10 @@ def _quantile_on_host(
     values, limit = magnitude.numpy(), float(threshold)
     values = values[values >= limit] if every else values[values > limit]
     first = 0 if isinstance(ties, int) else int(ties)  # as many equal the threshold
-    rank = math.ceil(quantile * (values.size + first))
-    if rank <= first:
-        return threshold.clone() if rank else magnitude.new_zeros(())
-    return magnitude.new_tensor(np.partition(values, rank - first - 1)[rank - first - 1])
+    place = math.ceil(quantile * (values.size + first)) - first - 1
+    if place < 0 or not values.size:
+        return threshold.clone() if first else magnitude.new_zeros(())
+    return magnitude.new_tensor(np.partition(values, place)[place])
 
 
 def _quantile_on_device(
@@ -141,7 +141,7 @@ def _quantile_on_device(
     rank = (quantile * kept.double()).ceil().long()
     rising = torch.cat([magnitude.new_zeros(1), magnitude.sort().values])
     place = torch.where(kept > 0, magnitude.numel() - kept + rank, 0)
-    return rising.gather(0, place.reshape(1)).squeeze(0)
+    return rising.gather(0, place.clamp(0, magnitude.numel()).reshape(1)).squeeze(0)
 
 
 def keep_largest(tensors: Sequence[Tensor], k: int) -> Cut:

@@ -103,7 +103,7 @@ def _on_host(magnitudes: Sequence[NDArray[np.float32]], k: int, least: int) -> C
         scores = [_scores(top, least) for top in tops]
         counts, lowest = _best(scores, k)
         short = [  # the tensor's next weight may have had a better score than the last that stays
-            top.size < m.size and not scores[i][-1:] < lowest
+            top.size < m.size and not (top.size and scores[i][-1] < lowest)
             for i, (m, top) in enumerate(zip(magnitudes, tops, strict=True))
         ]
         if not any(short):

@@ -2,7 +2,7 @@
 
 A unit is one or two bytes, ``zeros * codes + code``: how many zeros come before a weight, and
 which of the layer's ``codes - 1`` values it has. Code 0 is no weight, but ``(zeros + 1) * gaps``
-zeros more, where ``gaps`` is how many lengths a unit can tell. A layer at 7 % density with 14 values
+zeros more, where ``gaps`` is how many lengths a unit can tell. A layer at 7 % density and 14 values
 takes 1.3 bytes a nonzero; one of 255 values without zeros a byte a weight, by the same loop.
 """
 

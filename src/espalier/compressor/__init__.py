@@ -3,6 +3,7 @@
 from espalier.compressor.attaching import attach
 from espalier.compressor.compressor import Compressor
 from espalier.compressor.group import Update
+from espalier.compressor.mixed import Sensitivity, allocate_bits, mixed_rules
 from espalier.compressor.options import Cadence
 from espalier.compressor.preview import LayerPreview, Preview, preview
 from espalier.compressor.recalibrate import recalibrate
@@ -17,8 +18,11 @@ __all__ = [
     "Preview",
     "Report",
     "Rule",
+    "Sensitivity",
     "Update",
+    "allocate_bits",
     "attach",
+    "mixed_rules",
     "preview",
     "recalibrate",
 ]

@@ -13,7 +13,7 @@ from espalier.export.graph import Graph
 from .test_write_c import GRAPHS, STRICT
 
 BOARD = Path(__file__).parents[3] / "examples" / "cortex-m" / "Makefile"
-ARITHMETICS: list[Arithmetic] = ["float"]
+ARITHMETICS: list[Arithmetic] = ["float", "int"]
 OPTIMIZE = ["speed", "size"]
 QUICK = ["plain"]
 """Networks that every machine runs in the quick suite; the others run in the whole one."""

@@ -1,12 +1,12 @@
 """Where values lie: padded planes inside a buffer, buffers inside one arena."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 from espalier.export.graph import Sizes
 
-__all__ = ["SPREAD", "Buffer", "Layout", "allocate", "image_of"]
+__all__ = ["SPREAD", "Buffer", "Layout", "allocate", "image_of", "least"]
 
 
 def image_of(shape: Sizes) -> tuple[int, int, int]:
@@ -88,26 +88,56 @@ class Buffer:
         return (self.layout.size + self.slack) * self.item
 
 
-def allocate(buffers: Iterable[Buffer], *, align: int) -> int:
+def allocate(buffers: Sequence[Buffer], *, align: int) -> int:
     """Give every buffer its offset and return the arena's size, in its units.
 
-    Large buffers first, each at the lowest place that is free for as long as it lives.
+    Of several orders the best. A chain of layers takes what its fullest step takes: its values lie
+    at the two ends of the arena by turns.
+    """
+    bound = least(buffers, align=align)
+    by_size = sorted(buffers, key=lambda b: (-b.size, b.first, b.name))
+    by_time = sorted(buffers, key=lambda b: (b.first, -b.size, b.name))
+    by_end = sorted(buffers, key=lambda b: (-b.last, -b.size, b.name))
+    ways = [(by_time, True), *((order, False) for order in (by_size, by_time, by_end))]
+    best = min(ways, key=lambda way: _place(*way, bound=bound, align=align))
+    return _place(*best, bound=bound, align=align)
+
+
+def least(buffers: Sequence[Buffer], *, align: int) -> int:
+    """Return the units that live at once at the fullest step: no arena is smaller."""
+    steps = range(max((b.last for b in buffers), default=0) + 1)
+    return max(
+        sum(_up(b.size, align) for b in buffers if b.first <= step <= b.last) for step in steps
+    )
+
+
+def _place(buffers: Sequence[Buffer], turns: bool, *, bound: int, align: int) -> int:
+    """Place buffers in this order, each at the lowest place, and return where the arena ends.
+
+    With ``turns`` every other one goes to the highest place below ``bound``, where there is one.
     """
     placed: list[Buffer] = []
-    end = 0
-    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first, b.name)):
+    for i, buffer in enumerate(buffers):
         size = _up(buffer.size, align)
-        offset = 0
-        for other in sorted(placed, key=lambda b: b.offset):
-            if other.last < buffer.first or buffer.last < other.first:
-                continue
-            if offset + size <= other.offset:
-                break
-            offset = max(offset, _up(other.offset + other.size, align))
-        buffer.offset = offset
+        taken = [
+            (other.offset, _up(other.offset + other.size, align))
+            for other in placed
+            if other.first <= buffer.last and buffer.first <= other.last
+        ]
+        places = [0, *(end for _, end in taken)]
+        if turns and i % 2:
+            high = (bound - size, *(start - size for start, _ in taken))
+            low = sorted(places)
+            places = sorted((p for p in high if 0 <= p <= bound - size), reverse=True) + low
+        else:
+            places.sort()
+        buffer.offset = next(
+            offset
+            for offset in places
+            if all(offset + size <= start or end <= offset for start, end in taken)
+        )
         placed.append(buffer)
-        end = max(end, offset + size)
-    return end
+    return max((_up(b.offset + b.size, align) for b in buffers), default=0)
 
 
 def _up(size: int, align: int) -> int:

@@ -16,6 +16,7 @@ from espalier.cli.pack import pack, unpack, verify
 from espalier.cli.readings import readings
 from espalier.cli.report import report
 from espalier.cli.run import run
+from espalier.cli.search import search
 from espalier.cli.shrink import shrink
 from espalier.cli.study import study
 from espalier.cli.train import train
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(compress)
+app.command()(search)
 app.command()(pack)
 app.command()(inspect)
 app.command()(verify)

@@ -81,7 +81,9 @@ def _plot(
     axes.set_ylabel(words["density_percent" if chart.y == "density" else chart.y])
     axes.grid(axis="y", color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.legend(title="γ", frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(
+        title=words.get("legend", "γ"), frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5)
+    )
 
 
 def _ticks(axis: Any, words: Mapping[str, str]) -> None:

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from espalier.bridge import load, save
-    from espalier.compressor import Compressor, Report, Rule, attach, preview, recalibrate
+    from espalier.compressor import (
+        Compressor,
+        Report,
+        Rule,
+        allocate_bits,
+        attach,
+        mixed_rules,
+        preview,
+        recalibrate,
+    )
     from espalier.encoded import Encoded, decode, encode
     from espalier.ops import (
         Chain,
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
         GlobalMagnitude,
         Lamp,
         Linear,
+        MixedBits,
         PruneThenQuantize,
         QuantizeThenPrune,
         StdThreshold,
@@ -40,6 +50,7 @@ __all__ = [
     "GlobalMagnitude",
     "Lamp",
     "Linear",
+    "MixedBits",
     "PruneThenQuantize",
     "QuantizeThenPrune",
     "Report",
@@ -47,10 +58,12 @@ __all__ = [
     "StdThreshold",
     "Then",
     "UniformQuantizer",
+    "allocate_bits",
     "attach",
     "decode",
     "encode",
     "load",
+    "mixed_rules",
     "preview",
     "recalibrate",
     "save",
@@ -58,7 +71,16 @@ __all__ = [
 ]
 
 _BRIDGE = ("load", "save")
-_COMPRESSOR = ("Compressor", "Report", "Rule", "attach", "preview", "recalibrate")
+_COMPRESSOR = (
+    "Compressor",
+    "Report",
+    "Rule",
+    "allocate_bits",
+    "attach",
+    "mixed_rules",
+    "preview",
+    "recalibrate",
+)
 _ENCODED = ("Encoded", "decode", "encode")
 _STRUCTURE = ("shrink",)
 _ROOMS = {

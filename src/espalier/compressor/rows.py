@@ -13,6 +13,7 @@ __all__ = ["compressed_rows", "dense_row"]
 def compressed_rows(group: Group) -> list[LayerReport]:
     """Return a row for each parameter of a group."""
     written = group.state.written
+    bits = group.operator.bits_each(len(group.names))
     rows = []
     for i, (name, p) in enumerate(zip(group.names, group.parameters, strict=True)):
         values = p.detach().float()
@@ -24,7 +25,7 @@ def compressed_rows(group: Group) -> list[LayerReport]:
                 kept=p.numel() if written is None else int(written.kept[i]),
                 nonzero=int((values != 0).sum()),
                 asked_density=group.asked_density,
-                bits=group.operator.bits,
+                bits=bits[i],
                 levels=int(torch.unique(values).numel()),
                 step=step or None,
                 threshold=0.0 if written is None else float(written.threshold[i]),

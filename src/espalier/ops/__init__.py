@@ -5,6 +5,7 @@ from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
 from espalier.ops.filters import FilterMagnitude, Then
 from espalier.ops.grids import ClippedQuantizer
 from espalier.ops.lamp import Lamp
+from espalier.ops.mixed import MixedBits
 from espalier.ops.plain import from_json, to_json
 from espalier.ops.prune import GlobalMagnitude, StdThreshold
 from espalier.ops.quantize import Rounding, UniformQuantizer
@@ -18,6 +19,7 @@ __all__ = [
     "GlobalMagnitude",
     "Lamp",
     "Linear",
+    "MixedBits",
     "Operator",
     "PruneThenQuantize",
     "Pruner",

@@ -63,6 +63,17 @@ class Operator(ABC):
         """Bits of a kept weight: those of the last grid, 32 without one."""
         return min([s.quantize.bits for s in self.sweeps if s.quantize], default=DENSE_BITS)
 
+    def bits_each(self, count: int) -> list[int]:
+        """Return the bits of a kept weight of each tensor of a set."""
+        rows = [[DENSE_BITS] * count]
+        for sweep in self.sweeps:
+            part = sweep.quantize
+            if isinstance(part, Operator) and part is not self:
+                rows.append(part.bits_each(count))
+            elif part is not None:
+                rows.append([part.bits] * count)
+        return [min(column) for column in zip(*rows, strict=True)]
+
     def asked_density(self, step: int) -> float | None:
         """Return the fraction of weights that a budget lets stay at a step; None without one."""
         asked = [s.prune.budget(step) for s in self.sweeps if s.prune]
@@ -116,13 +127,14 @@ class Operator(ABC):
             state.names,
             state.written.step.tolist(),
             state.written.kept.tolist(),
+            self.bits_each(len(state.names)),
             strict=True,
         )
         return {
             name: encode(
-                weights[name].detach().float().cpu().numpy(), step=step, bits=self.bits, kept=kept
+                weights[name].detach().float().cpu().numpy(), step=step, bits=bits, kept=kept
             )
-            for name, step, kept in rows
+            for name, step, kept, bits in rows
         }
 
     @property

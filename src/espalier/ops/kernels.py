@@ -230,13 +230,13 @@ def write(
     return torch.stack([k for k, _ in counts]), torch.stack([z for _, z in counts])
 
 
-def clip(tensors: Sequence[Tensor], step: Tensor, top: int) -> None:
+def clip(tensors: Sequence[Tensor], step: Tensor, top: int | Tensor) -> None:
     """Put what was written beyond a grid's last value there, in place.
 
     Args:
         tensors: float32, multiples of their steps.
         step: distance of two grid values, float32 (n,); where it is 0 nothing is done.
-        top: the largest code, >= 1 and below 2**24.
+        top: the largest code, >= 1 and below 2**24, of all or of each tensor, float32 (n,).
     """
     limits = torch.where(step > 0, step * top, torch.inf)
     for t, limit in zip(tensors, limits, strict=True):

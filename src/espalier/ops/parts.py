@@ -114,8 +114,9 @@ class Laid:
 
     step: Tensor
     """Distance of two grid values, float32 (n,); 0 leaves the kept weights as they are."""
-    top: int | None = None
-    """Largest code: what lies beyond is put there; None where the grid has no end."""
+    top: int | Tensor | None = None
+    """Largest code, of all or float32 (n,): what lies beyond is put there; None where the grid has
+    no end."""
     offsets: list[Tensor] | None = None
     """What is added to ``w / step`` before it is rounded down, float32, a tensor a tensor: how a
     quantizer chooses each code itself. None where its kernel rounds."""

@@ -9,6 +9,7 @@ from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
 from espalier.ops.filters import FilterMagnitude, Then
 from espalier.ops.grids import ClippedQuantizer
 from espalier.ops.lamp import Lamp
+from espalier.ops.mixed import MixedBits
 from espalier.ops.prune import GlobalMagnitude, StdThreshold
 from espalier.ops.quantize import UniformQuantizer
 from espalier.ops.schedules import Cubic, Linear
@@ -25,6 +26,7 @@ KINDS: dict[str, type] = {
         GlobalMagnitude,
         Lamp,
         Linear,
+        MixedBits,
         PruneThenQuantize,
         QuantizeThenPrune,
         StdThreshold,

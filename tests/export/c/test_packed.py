@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from espalier.encoded import encode
-from espalier.export.c.packed import PackedWeights, packed_weights
+from espalier.export.c.packed import Packed, packed_weights
 from espalier.export.c.tiles import can_cut_blocks, cut_blocks
 from espalier.export.graph import Linear
 
@@ -20,7 +20,7 @@ def layer(values: NDArray[np.float32], step: float, signs: bool = False) -> Line
     return Linear(weight=weight, scale=scale, shift=np.arange(filters, dtype=np.float32))
 
 
-def read(packed: PackedWeights, inputs: int) -> NDArray[np.float64]:
+def read(packed: Packed, inputs: int) -> NDArray[np.float64]:
     """Unpack one unit after the other, as the C does."""
     rows = np.zeros((packed.counts.size, inputs))
     units, values = iter(packed.units.tolist()), iter(packed.values.tolist())
@@ -53,9 +53,10 @@ def test_units_hold_the_weights(
     codes = rng.integers(-largest, largest + 1, (4, inputs))
     codes[rng.random(codes.shape) >= density] = 0
     made = layer((codes * 0.25).astype(np.float32), 0.25, signs)
-    packed = packed_weights(made)
-    assert (packed.scale > 0).all()
-    products = read(packed, inputs) * packed.scale[:, None]
+    weights = packed_weights(made)
+    packed = weights.packed
+    assert (weights.scale > 0).all()
+    products = read(packed, inputs) * weights.scale[:, None]
     assert np.array_equal(products, 0.25 * codes * made.scale[:, None])
     assert np.array_equal(packed.nonzeros, np.count_nonzero(codes, axis=1))
 
@@ -65,7 +66,7 @@ def test_values_without_a_grid_stand_beside_the_gaps() -> None:
     rng = np.random.default_rng(0)
     values = rng.standard_normal((5, 700)).astype(np.float32)
     values[rng.random(values.shape) > 0.3] = 0
-    packed = packed_weights(layer(values, 1.0))
+    packed = packed_weights(layer(values, 1.0)).packed
     assert not packed.levels.size
     assert np.array_equal(read(packed, 700), values)
 
@@ -75,10 +76,10 @@ def test_a_nonzero_takes_a_byte_and_a_third() -> None:
     rng = np.random.default_rng(1)
     codes = rng.integers(1, 8, (64, 2000)) * rng.choice([-1, 1], (64, 2000))
     codes[rng.random(codes.shape) > 0.07] = 0
-    packed = packed_weights(layer(codes.astype(np.float32), 1.0))
+    packed = packed_weights(layer(codes.astype(np.float32), 1.0)).packed
     assert packed.units.nbytes < 1.35 * np.count_nonzero(codes)
     full = rng.integers(1, 128, (64, 2000)) * rng.choice([-1, 1], (64, 2000))
-    assert packed_weights(layer(full.astype(np.float32), 1.0)).units.nbytes == full.size
+    assert packed_weights(layer(full.astype(np.float32), 1.0)).packed.units.nbytes == full.size
 
 
 @given(

@@ -1,9 +1,11 @@
 """Each step as a C function over its buffers."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from espalier.export.c import kernels
 from espalier.export.c.layout import Buffer
@@ -20,7 +22,13 @@ from espalier.export.c.loops import (
     tile_loops,
 )
 from espalier.export.c.packed import PackedWeights
-from espalier.export.c.packed_functions import Written, packed_convolution, packed_linear
+from espalier.export.c.packed_functions import (
+    Layer,
+    Numbers,
+    Written,
+    packed_convolution,
+    packed_linear,
+)
 from espalier.export.c.steps import (
     ArgmaxStep,
     ConcatStep,
@@ -37,7 +45,15 @@ from espalier.export.c.steps import (
 )
 from espalier.export.c.stores import store
 from espalier.export.c.targets import Target
-from espalier.export.c.text import activated, array, comment, indented, offset_type, seen_as
+from espalier.export.c.text import (
+    activated,
+    array,
+    comment,
+    indented,
+    literal,
+    offset_type,
+    seen_as,
+)
 
 __all__ = ["Writer"]
 
@@ -114,6 +130,22 @@ class Writer:
         self.parts.append(array("float", f"{function}_shift", weights.shift))
         return offset, value
 
+    def _layer(self, function: str, weights: PackedWeights) -> Layer:
+        lanes = self.target.lanes
+        numbers = Numbers(x="float", y="float", value="float", sum="float", lanes=lanes)
+        return Layer(name=self.name, function=function, packed=weights.packed, numbers=numbers)
+
+    def _constants(self, function: str, index: str, weights: PackedWeights) -> tuple[str, str]:
+        """Return scale and shift of an output: entries of tables, or the only number in them."""
+
+        def one(kind: str, numbers: NDArray[np.float32]) -> str:
+            if np.unique(numbers).size <= 1:
+                return literal(numbers[0]) if numbers.size else "0.0f"
+            self.parts.append(array("float", f"{function}_{kind}", numbers))
+            return f"{function}_{kind}[{index}]"
+
+        return one("scale", weights.scale), one("shift", weights.shift)
+
     def _take(self, written: Written) -> list[str]:
         self.kernels.update(written.kernels)
         self.parts += written.parts
@@ -121,7 +153,12 @@ class Writer:
 
     def _linear(self, function: str, step: LinearStep) -> list[str]:
         if isinstance(step.weights, PackedWeights):
-            return self._take(packed_linear(self.name, function, step, step.weights))
+            scale, shift = self._constants(function, "o", step.weights)
+            finish = [
+                f"const float v = sum * {scale} + {shift};",
+                f"q[o] = {activated('v', step.activation)};",
+            ]
+            return self._take(packed_linear(self._layer(function, step.weights), step, finish))
         weights, outputs = _weights(step), _weights(step).scale.size
         offset, value = self._tables(function, weights)
         if weights.dense:
@@ -164,10 +201,9 @@ class Writer:
 
     def _convolution(self, function: str, step: ConvolutionStep) -> list[str]:
         if isinstance(step.weights, PackedWeights):
-            lanes = self.target.lanes
-            return self._take(
-                packed_convolution(self.name, function, step, step.weights, lanes=lanes)
-            )
+            rest = ", ".join(self._constants(function, "f", step.weights))
+            layer = self._layer(function, step.weights)
+            return self._take(packed_convolution(layer, step, partial(_stored, step), rest))
         types = self._tables(function, _weights(step))
         body = border_loops(step.output.layout)
         block = max(tile.vectors for tile in step.tiles) * self._lanes(step)
@@ -288,12 +324,16 @@ def _title(step: Step) -> str:
     text = type(step).__name__.removesuffix("Step").lower()
     if isinstance(step, ConvolutionStep | LinearStep):
         if isinstance(step.weights, PackedWeights):
-            kept = int(step.weights.nonzeros.sum())
+            kept = int(step.weights.packed.nonzeros.sum())
             return f"{text}, {step.weights.scale.size} outputs, packed, {kept} nonzeros"
         weights = _weights(step)
         how = "dense" if weights.dense else f"sparse, {weights.values.size} nonzeros"
         return f"{text}, {weights.scale.size} outputs, {how}"
     return text
+
+
+def _stored(step: ConvolutionStep, name: str, tile: Tile, pitch: int) -> str:
+    return store(name, step, tile, pitch=pitch)
 
 
 def _affine(function: str, index: str) -> str:

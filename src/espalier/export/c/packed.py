@@ -7,6 +7,7 @@ takes 1.3 bytes a nonzero; one of 255 values without zeros a byte a weight, by t
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from espalier.encoded import Uniform, decode
 from espalier.export.graph import Convolution, Linear
 
-__all__ = ["PackedWeights", "packed_weights"]
+__all__ = ["Packed", "PackedWeights", "pack", "packed_weights"]
 
 Floats = NDArray[np.float32]
 MOST_LEVELS = 255
@@ -22,7 +23,7 @@ MOST_LEVELS = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackedWeights:
+class Packed:
     """Nonzeros, filter by filter."""
 
     codes: int
@@ -30,12 +31,10 @@ class PackedWeights:
     counts: NDArray[np.int64]
     """Units a filter."""
     units: NDArray[np.uint8 | np.uint16]
-    levels: Floats
+    levels: NDArray[Any]
     """Values by code, beginning with a zero for code 0; empty where ``values`` are there."""
-    values: Floats
+    values: NDArray[Any]
     """A value each nonzero, code 1; else empty."""
-    scale: Floats
-    shift: Floats
 
     @property
     def gaps(self) -> int:
@@ -48,36 +47,39 @@ class PackedWeights:
         filters = np.repeat(np.arange(self.counts.size), self.counts)
         return np.bincount(filters[self.units % self.codes != 0], minlength=self.counts.size)
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of flash; counts of two, scales and shifts of four each."""
-        floats = (self.levels, self.values, self.scale, self.shift)
-        return self.units.nbytes + 2 * self.counts.size + sum(f.nbytes for f in floats)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedWeights:
+    """A layer's nonzeros, and what makes outputs of their sums, in float32."""
+
+    packed: Packed
+    scale: Floats
+    shift: Floats
 
 
 def packed_weights(layer: Convolution | Linear) -> PackedWeights:
-    """Pack a layer's nonzeros, in units of whichever size takes fewer bytes."""
+    """Pack a layer's weights as float32."""
     rows, scale, shift = _values(layer)
+    return PackedWeights(packed=pack(rows), scale=scale, shift=shift)
+
+
+def pack(rows: NDArray[Any]) -> Packed:
+    """Pack the nonzeros of (filters, weights), in units of whichever size takes fewer bytes."""
     levels, codes = np.unique(rows[rows != 0], return_inverse=True)
     listed = levels.size <= MOST_LEVELS
     known = max(levels.size, 1) + 1 if listed else 2
     matrix = np.zeros(rows.shape, np.int64)
     matrix[rows != 0] = codes.reshape(-1) + 1 if listed else 1
-    packed = [_units(matrix, known, kind) for kind in (np.uint8, np.uint16)]
-    units, counts = min(packed, key=lambda pair: pair[0].nbytes)
-    return PackedWeights(
+    choices = [_units(matrix, known, kind) for kind in (np.uint8, np.uint16)]
+    units, counts = min(choices, key=lambda pair: pair[0].nbytes)
+    none = np.zeros(0, rows.dtype)
+    return Packed(
         codes=known,
         counts=counts,
         units=units,
-        levels=np.concatenate([np.zeros(1), levels]).astype(np.float32) if listed else _none(),
-        values=_none() if listed else rows[rows != 0],
-        scale=scale,
-        shift=shift,
+        levels=np.concatenate([np.zeros(1, rows.dtype), levels]) if listed else none,
+        values=none if listed else rows[rows != 0],
     )
-
-
-def _none() -> Floats:
-    return np.zeros(0, np.float32)
 
 
 def _values(layer: Convolution | Linear) -> tuple[Floats, Floats, Floats]:

@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from drawn import write_random
 from espalier import artifact
-from espalier.encoded import Encoded, encode
 from espalier.export.graph import Graph
 from espalier.export.onnx import write_onnx
 from espalier.export.trace import graph_of
-from espalier.models import build_model
 from measuring import machine, spread
 
 PROFILES = ("float", "packed", "int8")
@@ -32,24 +31,6 @@ SHAPES = {"modulation_cnn": (2, 128)}
 """Of inputs, where a file does not say; images of 32 pixels elsewhere."""
 OPENINGS = 5
 RUNS = 200
-
-
-def random_file(path: Path, density: float, bits: int) -> None:
-    """Write the paper's network with random weights."""
-    rng = np.random.default_rng(0)
-    tensors: dict[str, Encoded | np.ndarray] = {}
-    for name, tensor in build_model("paper_cnn").state_dict().items():
-        values = tensor.numpy()
-        if values.ndim < 2:
-            tensors[name] = values
-            continue
-        first = 2 ** (bits - 1)  # survivors begin at the threshold, some steps from zero
-        codes = rng.integers(first, 2 * first, values.shape) * rng.choice((-1, 1), values.shape)
-        kept = rng.random(values.shape) < density
-        tensors[name] = encode(np.float32(0.01) * np.where(kept, codes, 0), step=0.01, bits=bits)
-    tensors = {name: value for name, value in tensors.items() if "num_batches" not in name}
-    metadata = artifact.Metadata(network={"name": "paper_cnn", "options": {}})
-    artifact.write(path, tensors, metadata)
 
 
 def opened(path: Path) -> Any:
@@ -118,7 +99,7 @@ def main() -> None:
         files: list[Path] = asked.files
         if not files:
             files = [folder / f"paper_cnn, random, density {asked.density}, {asked.bits} bits"]
-            random_file(files[0], asked.density, asked.bits)
+            write_random(files[0], asked.density, asked.bits)
         for path in files:
             metadata = artifact.read(path).metadata
             shape = SHAPES.get((metadata.network or {}).get("name", ""), (3, 32, 32))

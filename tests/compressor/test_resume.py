@@ -18,6 +18,9 @@ from espalier.ops import (
     Chain,
     Cubic,
     GlobalMagnitude,
+    Lamp,
+    LearnedStep,
+    LearnedThreshold,
     Linear,
     PruneThenQuantize,
     QuantizeThenPrune,
@@ -54,7 +57,14 @@ def cases(settings):
         ]
     ramp = Linear(start=0.0, end=1.0, end_step=8)
     budget = GlobalMagnitude(density=Cubic(start=1.0, end=0.1, start_step=1, end_step=6))
+    learned = Chain(prune=Lamp(density=0.4), quantize=LearnedStep(bits=3, rate=0.1))
+    threshold = Chain(
+        prune=LearnedThreshold(pressure=1.0, start=0.2), quantize=LearnedStep(bits=2, rate=0.1)
+    )
     found += [
+        (settings(learned, update="latent"), 4),
+        (settings(learned, update="hybrid", steps_per_epoch=3), 4),
+        (settings(threshold, optimizer="adam", update="latent", start_step=2), 5),
         (settings(PruneThenQuantize(gamma=ramp, bits=5), update="hybrid", steps_per_epoch=5), 4),
         (settings(QuantizeThenPrune(gamma=0.4, bits=3), update="hybrid", steps_per_epoch=5), 4),
         (settings(Chain(prune=budget, quantize=UniformQuantizer(bits=6)), update="latent"), 5),

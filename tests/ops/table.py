@@ -13,6 +13,8 @@ from espalier.ops import (
     FilterMagnitude,
     GlobalMagnitude,
     Lamp,
+    LearnedStep,
+    LearnedThreshold,
     Operator,
     PruneThenQuantize,
     QuantizeThenPrune,
@@ -85,6 +87,12 @@ def _clipped(bits: int, quantile: float) -> Row:
     top = 2 ** (bits - 1) - 1
     op = ClippedQuantizer(**settings)
     return Row(op=op, settings=settings, magnitudes=top, near=False, idempotent=True)
+
+
+def _learned(bits: int) -> Row:
+    settings = {"bits": bits, "learned": True}
+    op, top = LearnedStep(bits=bits), 2 ** (bits - 1) - 1
+    return Row(op=op, settings=settings, magnitudes=top, near=False)
 
 
 FLOOR = {"rounding": "floor", "odd": False}
@@ -176,6 +184,9 @@ ROWS = {
     "clipped-3": _clipped(3, 0.9),
     "clipped-8": _clipped(8, 0.995),
     "clipped-3-all": _clipped(3, 1.0),
+    "learned-2": _learned(2),
+    "learned-3": _learned(3),
+    "learned-8": _learned(8),
     "pq-8": _both(PruneThenQuantize, 0.375, 8, magnitudes=129),
     "pq-3": _both(PruneThenQuantize, 0.5, 3, magnitudes=5),
     "pq-3-strict": _both(PruneThenQuantize, 0.5, 3, magnitudes=5, strict=True),
@@ -254,6 +265,15 @@ ROWS = {
         idempotent=True,
         alone=False,
     ),
+    "lamp-learned-3": _chain(
+        Lamp(density=0.4),
+        LearnedStep(bits=3),
+        {"density": 0.4, "lamp": True, "learned": True},
+        magnitudes=3,
+        near=False,
+        alone=False,
+    ),
+    "threshold": Row(op=LearnedThreshold(pressure=1.0, start=0.5), settings={"gamma": 0.5}),
     "std-clipped-3": _chain(
         StdThreshold(gamma=0.75),
         ClippedQuantizer(bits=3, quantile=0.7),

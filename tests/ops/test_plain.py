@@ -162,7 +162,9 @@ def test_a_users_own_operator_has_no_place():
     class Mine(Operator):
         sweeps = ()
 
-    with pytest.raises(ConfigError, match=r"Mine has no place in a record; known are Chain, Cubic"):
+    with pytest.raises(
+        ConfigError, match=r"Mine has no place in a record; known are Chain, Clipped"
+    ):
         to_json(Mine())
 
 

@@ -67,6 +67,7 @@ class Compressor:
         self._current = False  # whether the parameters hold what the last pass wrote
         self._skipped = False
         self._maybe_skipped: Tensor | None = None
+        self._gradient_scale: Tensor | None = None  # which a fused optimizer is to divide by
         self._closure: Closure | None = None
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
@@ -100,6 +101,7 @@ class Compressor:
         if self._maybe_skipped is not None:
             for group in self._groups:
                 group.remember()
+        self._gradient_scale = getattr(optimizer, "grad_scale", None)
         self._closure = None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
@@ -114,6 +116,8 @@ class Compressor:
     def _restore(self) -> None:
         for group in self._groups:
             group.restore()
+            if self._current:
+                group.learn(self._gradient_scale)
 
     @outside_graphs
     @torch.no_grad()

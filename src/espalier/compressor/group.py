@@ -19,6 +19,10 @@ Update = Literal["hybrid", "inplace", "latent"]
 weights, off the grid within an epoch. ``latent``: a dense copy that compression never touches."""
 
 
+_CARRIED = "carried."
+"""What the names of rows that parts carry start with in a checkpoint."""
+
+
 class Group:
     """The parameters of one rule, its operator's state, and the weights that take the updates.
 
@@ -65,6 +69,35 @@ class Group:
                 self.shadows[i].copy_(self.parameters[i])
             kernels.copy(self.parameters, self.shadows)
 
+    def learn(self, scale: Tensor | None) -> None:
+        """Let the operator's parts learn from the gradients at what the last pass wrote.
+
+        The parameters hold the weights that take the update, which is still to come.
+
+        Args:
+            scale: what the gradients are still multiplied by; None where by nothing.
+        """
+        before = self.state.carried
+        if not before or not self.operator.learns:
+            return
+        moved = [p.grad is not None for p in self.parameters]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        gradients = [g.to_dense() if g.is_sparse else g for g in gradients]
+        if scale is not None:
+            gradients = [g / scale for g in gradients]
+        self.state = self.operator.learn(gradients, self.parameters, self.state)
+        if not all(moved):
+            rows = torch.tensor(moved, device=self.died_at.device)
+            self._keep_carried(~rows, before)
+
+    def _keep_carried(self, where: Tensor, before: Mapping[str, Tensor]) -> None:
+        """Take back what parts carry, where that is asked, without reading it."""
+        carried = {}
+        for name, after in self.state.carried.items():
+            flags = where.reshape(-1, *[1] * (after.dim() - 1))
+            carried[name] = torch.where(flags, before.get(name, after), after)
+        self.state = replace(self.state, carried=carried)
+
     def compress(self, step: int) -> None:
         """Compress what the parameters hold.
 
@@ -100,6 +133,7 @@ class Group:
         weights = [p.detach().clone() for p in self.parameters]
         shadows = [s.clone() for s in self.shadows] if self.shadows else weights
         self._before = (weights, shadows, self.state.written or self._untouched(), self.died_at)
+        self._carried_before = self.state.carried
 
     def undo_where(self, skipped: Tensor) -> None:
         """Take the last step back where ``skipped`` is not 0, without reading it."""
@@ -122,6 +156,7 @@ class Group:
                 for f in fields(Written)
             }
             self.state = replace(self.state, written=Written(**rows))
+        self._keep_carried(skipped, self._carried_before)
         self._versions = [p._version for p in self.parameters]
 
     def _untouched(self) -> Written:
@@ -209,6 +244,8 @@ class Group:
         if self.state.written is not None:
             for f in fields(Written):
                 found[f"written.{f.name}"] = getattr(self.state.written, f.name)
+        for name, rows in self.state.carried.items():
+            found[f"{_CARRIED}{name}"] = rows
         for name, shadow in zip(self.names, self.shadows or (), strict=bool(self.shadows)):
             found[f"shadow.{name}"] = shadow
         for name, mask in zip(self.names, self.frozen or (), strict=bool(self.frozen)):
@@ -236,7 +273,13 @@ class Group:
             }
             written = Written(**rows)
         rng = tensors["rng"].cpu() if "rng" in tensors else self.state.rng
-        self.state = replace(self.state, step=step, written=written, rng=rng)
+        carried = {
+            name.removeprefix(_CARRIED): _take(tensors, name, (len(self.names), *rows.shape[1:]))
+            for name, rows in tensors.items()
+            if name.startswith(_CARRIED)
+        }
+        carried = {name: rows.to(device) for name, rows in carried.items()}
+        self.state = replace(self.state, step=step, written=written, rng=rng, carried=carried)
         self.shadows = None
         if any(name.startswith("shadow.") for name in tensors):
             buffers = self._shadow_buffers() or []
@@ -279,7 +322,8 @@ class Group:
             rows = {f.name: getattr(written, f.name).to(device) for f in fields(Written)}
             written = Written(**rows)
         fresh = self.operator.init(dict(zip(self.names, self.parameters, strict=True)))
-        self.state = replace(self.state, written=written, rng=fresh.rng)
+        carried = {name: rows.to(device) for name, rows in self.state.carried.items()}
+        self.state = replace(self.state, written=written, rng=fresh.rng, carried=carried)
 
     def _mark(self, step: int, written: Written) -> None:
         """Note on the device what a later check shall say."""

@@ -77,5 +77,5 @@ def _averaging(model: nn.Module, normalizations: list[_BatchNorm]) -> Iterator[N
     finally:
         for module, momentum in zip(normalizations, momenta, strict=True):
             module.momentum = momentum
-        for module, mode in modes:
-            module.training = mode
+        for any_module, mode in modes:
+            any_module.training = mode

@@ -5,6 +5,7 @@ from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
 from espalier.ops.filters import FilterMagnitude, Then
 from espalier.ops.grids import ClippedQuantizer
 from espalier.ops.lamp import Lamp
+from espalier.ops.learned import LearnedStep, LearnedThreshold
 from espalier.ops.mixed import MixedBits
 from espalier.ops.plain import from_json, to_json
 from espalier.ops.prune import GlobalMagnitude, StdThreshold
@@ -18,6 +19,8 @@ __all__ = [
     "FilterMagnitude",
     "GlobalMagnitude",
     "Lamp",
+    "LearnedStep",
+    "LearnedThreshold",
     "Linear",
     "MixedBits",
     "Operator",

@@ -142,6 +142,7 @@ class Operator(ABC):
         """Whether a part of it learns from gradients."""
         return any(isinstance(part, Learner) for _, part in self._parts())
 
+    @torch.no_grad()
     def learn(self, gradients: Sequence[Tensor], weights: Sequence[Tensor], state: State) -> State:
         """Return the state after its parts have learned from one step's gradients.
 
@@ -159,7 +160,7 @@ class Operator(ABC):
         for name, part in self._parts():
             if isinstance(part, Learner) and name in carried:
                 rows = carried[name]
-                new = part.learn(
+                new = part.learn_rows(
                     [g.detach().float() for g in gradients],
                     [w.detach().float() for w in weights],
                     state.written,

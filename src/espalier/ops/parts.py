@@ -148,7 +148,7 @@ class LayingQuantizer(Protocol):
 class Learner(Protocol):
     """A pruner or quantizer whose rows learn from gradients."""
 
-    def learn(
+    def learn_rows(
         self,
         gradients: Sequence[Tensor],
         weights: Sequence[Tensor],

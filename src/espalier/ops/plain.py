@@ -9,6 +9,7 @@ from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
 from espalier.ops.filters import FilterMagnitude, Then
 from espalier.ops.grids import ClippedQuantizer
 from espalier.ops.lamp import Lamp
+from espalier.ops.learned import LearnedStep, LearnedThreshold
 from espalier.ops.mixed import MixedBits
 from espalier.ops.prune import GlobalMagnitude, StdThreshold
 from espalier.ops.quantize import UniformQuantizer
@@ -25,6 +26,8 @@ KINDS: dict[str, type] = {
         FilterMagnitude,
         GlobalMagnitude,
         Lamp,
+        LearnedStep,
+        LearnedThreshold,
         Linear,
         MixedBits,
         PruneThenQuantize,

@@ -10,7 +10,7 @@ from torch import Tensor
 from espalier.errors import ConfigError
 from espalier.ops.base import Operator, Sweep, later
 from espalier.ops.kernels import ALL_TIES, NO_TIES, Cut, Moments, keep_largest, measure
-from espalier.ops.schedules import Cubic, Linear, Schedule, value_at
+from espalier.ops.schedules import Schedule, ends_of, value_at
 
 __all__ = ["GlobalMagnitude", "StdThreshold", "check_density", "count_of"]
 
@@ -47,7 +47,7 @@ class StdThreshold(Operator):
                 f"correction is {self.correction!r}; give 0 to divide the variance by n, or 1 to "
                 "divide it by n - 1."
             )
-        for gamma in _ends(self.gamma):
+        for gamma in ends_of(self.gamma):
             if not (math.isfinite(gamma) and gamma >= 0):
                 raise ConfigError(
                     f"gamma is {gamma}; the threshold is gamma * std(w), so give a finite number "
@@ -118,7 +118,7 @@ def check_density(setting: float | Schedule, of: str = "weights") -> None:
     Raises:
         ConfigError: the density, or an end of its schedule, is no such fraction.
     """
-    for density in _ends(setting):
+    for density in ends_of(setting):
         if not 0 <= density <= 1:
             raise ConfigError(
                 f"density is {density}; it is the fraction of {of} that stay, so give a "
@@ -129,7 +129,3 @@ def check_density(setting: float | Schedule, of: str = "weights") -> None:
 def count_of(density: float | Schedule, tensors: Sequence[Tensor], step: int) -> int:
     """Return how many weights of the set stay; half a weight is a whole one."""
     return math.floor(value_at(density, step) * sum(t.numel() for t in tensors) + 0.5)
-
-
-def _ends(setting: float | Schedule) -> tuple[float, ...]:
-    return (setting.start, setting.end) if isinstance(setting, Linear | Cubic) else (setting,)

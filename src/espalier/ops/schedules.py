@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from espalier.errors import ConfigError
 
-__all__ = ["Cubic", "Linear", "Schedule", "value_at"]
+__all__ = ["Cubic", "Linear", "Schedule", "ends_of", "value_at"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,11 @@ def value_at(setting: float | Schedule, step: int) -> float:
         0.375
     """
     return setting(step) if isinstance(setting, Linear | Cubic) else setting
+
+
+def ends_of(setting: float | Schedule) -> tuple[float, ...]:
+    """Return the values between which a setting stays: both ends of a schedule, or itself."""
+    return (setting.start, setting.end) if isinstance(setting, Linear | Cubic) else (setting,)
 
 
 def _progress(ramp: Schedule, step: int) -> float:

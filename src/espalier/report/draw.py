@@ -50,6 +50,7 @@ def _plot(
     joined = isinstance(chart, LineChart)
     if isinstance(chart, Scatter):
         axes.set_xscale("log")
+        _few_ticks(axes.xaxis, [dot.x for series in chart.series for dot in series.dots])
         axes.plot([d.x for d in chart.front], [d.y for d in chart.front], color="0.6", zorder=1)
     for series in chart.series:
         if not series.dots:
@@ -84,6 +85,15 @@ def _plot(
     axes.legend(
         title=words.get("legend", "γ"), frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5)
     )
+
+
+def _few_ticks(axis: Any, values: Sequence[float]) -> None:
+    """Let a logarithmic axis have ticks that can be read, also within a decade."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    wide = max(values) >= 10 * min(values)
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(6))
+    axis.set_minor_locator(NullLocator())
 
 
 def _ticks(axis: Any, words: Mapping[str, str]) -> None:

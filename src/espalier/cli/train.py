@@ -129,6 +129,15 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             rich_help_panel=COMPRESSION,
         ),
     ] = 8,
+    layer_bits: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Bits of the parameters that match, instead of --bits: 'conv1.*=8'. Several "
+            "times.",
+            metavar="PATTERN=BITS",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = None,
     grid_quantile: Annotated[
         float,
         typer.Option(
@@ -375,6 +384,7 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
         "seed": seed,
         "limit_train": limit_train,
         "budget": budget,
+        "layer_bits": dict(_layer_bits(given) for given in layer_bits or ()),
         "grid_quantile": grid_quantile,
         "ramp_start": ramp_start,
         "ramp_end": ramp_end,
@@ -397,6 +407,14 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
     )
     result, out = train_run(settings, out, machine, max_loss=max_loss)
     typer.echo(json.dumps(result.to_json()) if as_json else summary(result, out))
+
+
+def _layer_bits(given: str) -> tuple[str, int]:
+    """Return a pattern of names and its bits."""
+    pattern, _, bits = given.rpartition("=")
+    if not (pattern and bits.isascii() and bits.isdigit()):
+        raise ConfigError(f"--layer-bits {given}: expected PATTERN=BITS, as in conv1.*=8.")
+    return pattern, int(bits)
 
 
 def _option(given: str) -> tuple[str, Any]:

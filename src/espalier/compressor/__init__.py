@@ -3,7 +3,7 @@
 from espalier.compressor.attaching import attach
 from espalier.compressor.compressor import Compressor
 from espalier.compressor.group import Update
-from espalier.compressor.mixed import Sensitivity, allocate_bits, mixed_rules
+from espalier.compressor.mixed import Sensitivity, allocate_bits, bits_of, mixed_rules
 from espalier.compressor.options import Cadence
 from espalier.compressor.preview import LayerPreview, Preview, preview
 from espalier.compressor.recalibrate import recalibrate
@@ -22,6 +22,7 @@ __all__ = [
     "Update",
     "allocate_bits",
     "attach",
+    "bits_of",
     "mixed_rules",
     "preview",
     "recalibrate",

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,10 +16,10 @@ from espalier.bridge.naming import unique_state
 from espalier.compressor.knapsack import cheapest, least_loss
 from espalier.compressor.select import Rule, select
 from espalier.encoded import Encoded
-from espalier.errors import ConfigError, NonFiniteError, nearest
+from espalier.errors import ConfigError, NonFiniteError, SelectionError, nearest
 from espalier.ops import Operator, UniformQuantizer
 
-__all__ = ["Sensitivity", "allocate_bits", "mixed_rules"]
+__all__ = ["Sensitivity", "allocate_bits", "bits_of", "mixed_rules"]
 
 Sensitivity = Literal["loss", "gradient", "error"]
 """What fewer bits of a tensor cost: the measured increase of the loss; the squared errors of its
@@ -124,6 +125,36 @@ def mixed_rules(bits: Mapping[str, int], operator: OperatorOf = _uniform) -> lis
         [('fc1.weight', 3), ('fc2.*', 8)]
     """
     return [Rule(name=name, operator=operator(b)) for name, b in bits.items()]
+
+
+def bits_of(names: Sequence[str], patterns: Mapping[str, int], otherwise: int) -> list[int]:
+    """Return the bits of each parameter: those of the pattern that it matches.
+
+    Args:
+        names: of the parameters.
+        patterns: of names, as in :class:`Rule`, and their bits.
+        otherwise: bits of what no pattern matches.
+
+    Raises:
+        SelectionError: a pattern matches nothing, or two that say different bits match a name.
+
+    Example:
+        >>> bits_of(["conv1.weight", "fc1.weight", "fc1.bias"], {"fc1.*": 3}, 8)
+        [8, 3, 3]
+    """
+    found = {name: {p: b for p, b in patterns.items() if fnmatchcase(name, p)} for name in names}
+    for pattern in patterns:
+        if not any(pattern in matching for matching in found.values()):
+            raise SelectionError(
+                f"'{pattern}' matches no compressed parameter; they are "
+                f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}."
+                f"{nearest(pattern, names)}"
+            )
+    for name, matching in found.items():
+        if len(set(matching.values())) > 1:
+            said = ", ".join(f"'{p}' {b}" for p, b in matching.items())
+            raise SelectionError(f"{name} has bits by several patterns: {said}; give one of them.")
+    return [next(iter(matching.values()), otherwise) for matching in found.values()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ LATER = (
     "std_correction",
     "order",
     "dense_epochs",
+    "layer_bits",
 )
 """Settings that came after the first records. They are written only where they differ from their
 defaults, so that every earlier run keeps its record and its name."""
@@ -164,6 +165,9 @@ class RunSpec:
     dense_epochs: int = 0
     """First epochs that train densely, 0 to ``epochs - 1``. With ``every_epoch`` and all epochs but
     one, the network is pruned and quantized once, after its training."""
+    layer_bits: Mapping[str, int] | None = None
+    """Bits by pattern of parameter names, instead of ``bits``, 1 to 32; a budget is still of all
+    together. None gives all of them the same."""
 
     def __post_init__(self) -> None:
         """Check every setting and bring numbers into one form."""
@@ -189,9 +193,10 @@ class RunSpec:
             _text(name, getattr(self, name))
         self._check_budget()
         self._check_reading()
+        self._check_layer_bits()
         for name in ("strict", "augment", "nesterov", "biases", "jointly", "std_zeros"):
             _flag(name, getattr(self, name))
-        object.__setattr__(self, "model_options", _json_object(self.model_options))
+        object.__setattr__(self, "model_options", _json_object("model_options", self.model_options))
 
     def _check_target(self) -> None:
         if self.target_density is None:
@@ -257,11 +262,26 @@ class RunSpec:
                 "is of all layers already; give one of them."
             )
 
+    def _check_layer_bits(self) -> None:
+        if self.layer_bits is None:
+            return
+        object.__setattr__(self, "layer_bits", _json_object("layer_bits", self.layer_bits))
+        if not self.layer_bits:
+            raise ConfigError("layer_bits={}: expected patterns of names with their bits, or null.")
+        for pattern, bits in self.layer_bits.items():
+            _integer(f"layer_bits[{pattern!r}]", bits, 1, DENSE_BITS)
+        if self.jointly:
+            raise ConfigError(
+                "jointly gives kernel and bias of a layer one grid, and layer_bits one to each "
+                "parameter; give one of them."
+            )
+
     @property
     def compresses(self) -> bool:
         """Whether anything is compressed; the dense baseline is gamma 0 at 32 bits."""
         asked = self.target_density is not None or self.max_bytes is not None
-        return asked or self.gamma > 0 or self.bits < DENSE_BITS
+        mixed = self.layer_bits is not None
+        return asked or mixed or self.gamma > 0 or self.bits < DENSE_BITS
 
     def to_json(self) -> dict[str, Any]:
         """Return the record: its version and every setting, later ones where they are in use."""
@@ -365,12 +385,12 @@ def _flag(name: str, value: Any) -> None:
         raise ConfigError(f"{name}={value!r}: expected true or false.")
 
 
-def _json_object(options: Any) -> dict[str, Any]:
+def _json_object(name: str, options: Any) -> dict[str, Any]:
     """Return a copy in JSON's own types (tuples become lists), keys sorted."""
     if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
-        raise ConfigError(f"model_options={options!r}: expected names with their values.")
+        raise ConfigError(f"{name}={options!r}: expected names with their values.")
     try:
         copied: dict[str, Any] = json.loads(canonical(dict(options)))
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"model_options={options!r}: {error}; expected JSON values.") from error
+        raise ConfigError(f"{name}={options!r}: {error}; expected JSON values.") from error
     return copied

@@ -11,7 +11,7 @@ from espalier import artifact, bridge
 from espalier.compressor import Compressor
 from espalier.compressor.retarget import compress_again, go_on_with, trial_codes
 from espalier.errors import ConfigError
-from espalier.ops import Operator
+from espalier.ops import Operator, Schedule
 from espalier.records import RunSpec
 from espalier.train.compression import density_ramp, operator_of
 from espalier.train.describe import LONGEST_METRICS, metadata_of
@@ -108,15 +108,18 @@ class ByteBudget:
         return len(self.compressor.held_parameters())
 
     def _there(self) -> Operator:
-        return operator_of(self.spec, self.planned_steps, density=self.density)
+        return self._operator(self.density)
 
     def _on_the_way(self) -> Operator:
         ramp = density_ramp(self.spec, self.density, self.planned_steps)
-        return operator_of(self.spec, self.planned_steps, density=ramp)
+        return self._operator(ramp)
+
+    def _operator(self, density: float | Schedule) -> Operator:
+        return operator_of(self.spec, self.planned_steps, density=density, model=self.model)
 
     def _size(self, kept: int) -> int:
         """Return the bytes of the file where so many weights stay; its metrics as long as any."""
-        operator = operator_of(self.spec, self.planned_steps, density=kept / self.weights)
+        operator = self._operator(kept / self.weights)
         codes = trial_codes(self.compressor, operator)
         tensors = bridge.network_tensors(self.model.state_dict(), codes)
         meta = {

@@ -6,7 +6,8 @@ from typing import Any, Literal, cast
 from torch import nn
 from torch.optim import Optimizer
 
-from espalier.compressor import Compressor, LayerReport, Report, Rule, attach
+from espalier.compressor import Compressor, LayerReport, Report, Rule, attach, bits_of
+from espalier.compressor.select import select
 from espalier.encoded import DENSE_BITS
 from espalier.metrics import density
 from espalier.ops import (
@@ -16,7 +17,9 @@ from espalier.ops import (
     GlobalMagnitude,
     Lamp,
     Linear,
+    MixedBits,
     Operator,
+    Quantizer,
     Schedule,
     StdThreshold,
     UniformQuantizer,
@@ -31,7 +34,11 @@ RAMPS: dict[str, type[Linear] | type[Cubic]] = {"linear": Linear, "cubic": Cubic
 
 
 def operator_of(
-    spec: RunSpec, planned_steps: int, *, density: float | Schedule | None = None
+    spec: RunSpec,
+    planned_steps: int,
+    *,
+    density: float | Schedule | None = None,
+    model: nn.Module | None = None,
 ) -> Operator:
     """Return what the spec does to weights: prune by deviation, then quantize (eq. 1 to 4).
 
@@ -41,10 +48,11 @@ def operator_of(
         spec: of the run.
         planned_steps: over which a schedule runs its course.
         density: that shall stay; None leaves it to the spec, which must not ask for a size then.
+        model: the network, where the spec gives some of its layers bits of their own.
     """
     return Chain(
         prune=_pruner(spec, planned_steps, density),
-        quantize=_quantizer(spec),
+        quantize=_quantizer(spec) if model is None else _mixed(spec, model),
         quantize_first=spec.order == "qp",
         jointly=spec.jointly,
     )
@@ -58,6 +66,15 @@ def _quantizer(spec: RunSpec) -> UniformQuantizer | ClippedQuantizer:
         rounding=cast(Literal["nearest", "floor", "stochastic"], spec.rounding),
         random_seed=spec.seed,
     )
+
+
+def _mixed(spec: RunSpec, model: nn.Module) -> Quantizer:
+    """Return the quantizer with the bits that the spec gives to some layers."""
+    quantize = _quantizer(spec)
+    if spec.layer_bits is None:
+        return quantize
+    names = [n for _, members in select(model, [_rule(spec, quantize)]).groups for n in members]
+    return MixedBits(quantize=quantize, each=tuple(bits_of(names, spec.layer_bits, spec.bits)))
 
 
 def density_ramp(spec: RunSpec, density: float, planned_steps: int) -> float | Schedule:
@@ -79,7 +96,7 @@ def compress_by(
     return attach(
         model,
         optimizer,
-        [_rule(spec, operator_of(spec, planned_steps))],
+        [_rule(spec, operator_of(spec, planned_steps, model=model))],
         update=cast(Literal["hybrid", "inplace", "latent"], spec.update),
         cadence=cast(Literal["every_step", "every_epoch"], spec.cadence),
         start_step=spec.dense_epochs * planned_steps // max(1, spec.epochs),

@@ -29,6 +29,14 @@ from espalier.export.c.loops import (
     spread_lines,
     tile_loops,
 )
+from espalier.export.c.packed import Packed
+from espalier.export.c.packed_functions import (
+    Layer,
+    Numbers,
+    Written,
+    packed_convolution,
+    packed_linear,
+)
 from espalier.export.c.steps import (
     ArgmaxStep,
     ConcatStep,
@@ -57,6 +65,8 @@ from espalier.export.integer.plan import (
 __all__ = ["IntegerWriter"]
 
 T = TypeVar("T")
+WIDEST = {"scalar": 1, "portable": 16, "sse": 16, "neon": 16, "avx2": 32, "avx512": 64}
+"""Sums that one loop makes where there are that many."""
 
 
 @dataclass(slots=True)
@@ -170,27 +180,26 @@ class IntegerWriter:
 
     def _linear(self, function: str, step: LinearStep) -> list[str]:
         weights, output = _weights(step), step.output.layout
+        if weights.packed is not None:
+            return self._packed_linear(function, step, weights.packed)
         offset, value, count = self._tables(function, weights)
         x, y = self._kind(step.source), self._kind(step.output)
-        kernel = f"{self.name}_{weights.how}_{x}_{value}"
+        kernel = f"{self.name}_dot_{x}_{value}"
         begin = [f"const {value} *value = {function}_value;"]
-        if weights.how == "dense":
+        if weights.dense:
             self.kernels[kernel] = kernels.dot(kernel, (x, value))
             call, end = f"{kernel}(p, value, {step.inputs})", [f"value += {step.inputs};"]
         else:
-            begin += [f"const {offset} *offset = {function}_offset;"]
-            kernel += f"_{offset}"
-        if weights.how == "gather":
-            self.kernels[kernel] = kernels.gather(kernel, (x, offset, value))
-            call = f"{kernel}(p, offset, value, {function}_count[o])"
-            end = [f"offset += {function}_count[o];", f"value += {function}_count[o];"]
-        elif weights.how == "runs":
-            kernel += f"_{count}"
-            self.kernels[kernel] = kernels.runs(kernel, (x, offset, value, count))
-            begin += [f"const {count} *count = {function}_count;"]
-            call = f"{kernel}(p, offset, value, count, {function}_part[o])"
-            runs = f"for (int r = 0; r < {function}_part[o]; r++)"
-            end = [runs, "    offset += *count++;", f"value += {function}_part[o];"]
+            sizes = "".join(map(str, weights.sizes))
+            kernel = f"{self.name}_gather_{sizes}_{x}_{offset}_{value}_{count}"
+            self.kernels[kernel] = kernels.gather(
+                kernel, sizes=weights.sizes, kinds=(x, offset, value, count)
+            )
+            begin += [
+                f"const {offset} *offset = {function}_offset;",
+                f"const {count} *count = {function}_count;",
+            ]
+            call, end = f"{kernel}(p, offset, value, count)", _advance(weights)
         fixed = weights.plan.fixed
         inner = [
             f"const int32_t v = {call};",
@@ -213,8 +222,47 @@ class IntegerWriter:
             ),
         ]
 
+    def _layer(self, function: str, step: LinearStep | ConvolutionStep, packed: Packed) -> Layer:
+        values = packed.levels if packed.levels.size else packed.values
+        numbers = Numbers(
+            x=self._kind(step.source),
+            y=self._kind(step.output),
+            value=integer_type(np.append(values, -1)),
+            sum="int32_t",
+            lanes=self.target.lanes,
+        )
+        return Layer(name=self.name, function=function, packed=packed, numbers=numbers)
+
+    def _packed_linear(self, function: str, step: LinearStep, packed: Packed) -> list[str]:
+        fixed, layer = _weights(step).plan.fixed, self._layer(function, step, packed)
+        self._fixed(function, fixed)
+        total, shift = _product(function, "sum", "o", fixed), f"{function}_s[o]"
+        finish = finished(total, shift, fixed, layer.numbers.y, "q[o]")
+        return self._take(packed_linear(layer, step, finish))
+
+    def _packed_convolution(
+        self, function: str, step: ConvolutionStep, packed: Packed
+    ) -> list[str]:
+        fixed, layer = _weights(step).plan.fixed, self._layer(function, step, packed)
+        self._fixed(function, fixed)
+        kinds = (layer.numbers.sum, layer.numbers.y)
+
+        def stored(name: str, tile: Tile, pitch: int) -> str:
+            count = tile.vectors * self.target.lanes
+            return store(name, step, tile, fixed, kinds, count, pitch=pitch)
+
+        rest = ", ".join(f"{function}_{part}[f]" for part in "mcs")
+        return self._take(packed_convolution(layer, step, stored, rest))
+
+    def _take(self, written: Written) -> list[str]:
+        self.kernels.update(written.kernels)
+        self.parts += written.parts
+        return written.body
+
     def _convolution(self, function: str, step: ConvolutionStep) -> list[str]:
         weights = _weights(step)
+        if weights.packed is not None:
+            return self._packed_convolution(function, step, weights.packed)
         kinds = self._tables(function, weights)
         body = border_loops(step.output.layout)
         block = max(tile.vectors for tile in step.tiles) * self.target.lanes
@@ -223,7 +271,10 @@ class IntegerWriter:
         for i, tile in enumerate(step.tiles):
             name = f"{function}_store{i}"
             y = self._kind(step.output)
-            self.parts.append(store(name, step, tile, weights.plan.fixed, (sums, y)))
+            kinds_of, count = (sums, y), tile.vectors * self.target.lanes
+            pitch = step.source.layout.row
+            text = store(name, step, tile, weights.plan.fixed, kinds_of, count, pitch=pitch)
+            self.parts.append(text)
             body += self._tile(function, step, tile, name, kinds)
         return body
 
@@ -240,19 +291,12 @@ class IntegerWriter:
         loops, p, q = tile_loops(step, tile)
         kernel = self._kernel(weights, tile, (x, *kinds))
         call = f"{kernel}(p, offset, value, count, a);"
-        sizes = [f"count[{i}]" for i in range(len(weights.sizes))]
-        inputs = " + ".join(f"{n} * {c}" for n, c in zip(weights.sizes, sizes, strict=True))
-        advance = [
-            f"offset += {inputs};",
-            f"value += {' + '.join(sizes)};",
-            f"count += {len(sizes)};",
-        ]
-        run = [call, *advance]
+        run = [call, *_advance(weights)]
         if weights.sums == "parts":
             run = [
                 f"memset(a, 0, {tile.vectors * self.target.lanes} * sizeof *a);",
                 f"for (int r = 0; r < {function}_part[f]; r++) {{",
-                *indented([call, *advance]),
+                *indented(run),
                 "}",
             ]
         fixed = ", ".join(f"{function}_{part}[f]" for part in "mcs")
@@ -277,6 +321,7 @@ class IntegerWriter:
             kernel,
             vectors=tile.vectors,
             lanes=self.target.lanes,
+            widest=WIDEST[self.target.name],
             sizes=weights.sizes,
             kinds=kinds,
             narrow=weights.sums != "int32",
@@ -321,6 +366,17 @@ class IntegerWriter:
 def _weights(step: ConvolutionStep | LinearStep) -> IntegerWeights:
     assert isinstance(step.weights, IntegerWeights)  # noqa: S101  # what integers are lowered to
     return step.weights
+
+
+def _advance(weights: IntegerWeights) -> list[str]:
+    """Move on to the next part, or filter."""
+    counts = [f"count[{i}]" for i in range(len(weights.sizes))]
+    inputs = " + ".join(f"{n} * {c}" for n, c in zip(weights.sizes, counts, strict=True))
+    return [
+        f"offset += {inputs};",
+        f"value += {' + '.join(counts)};",
+        f"count += {len(counts)};",
+    ]
 
 
 def _product(function: str, v: str, index: str, fixed: Fixed) -> str:

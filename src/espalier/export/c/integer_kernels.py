@@ -6,7 +6,7 @@ keep each in registers. Bytes are added as bytes and multiplied as int16.
 
 from collections.abc import Sequence
 
-__all__ = ["bundles", "dot", "gather", "runs"]
+__all__ = ["bundles", "dot", "gather"]
 
 
 def bundles(
@@ -14,6 +14,7 @@ def bundles(
     *,
     vectors: int,
     lanes: int,
+    widest: int,
     sizes: Sequence[int],
     kinds: tuple[str, str, str, str],
     narrow: bool,
@@ -23,24 +24,24 @@ def bundles(
 
     Args:
         name: of the function.
-        vectors: arrays of sums.
-        lanes: sums an array.
+        vectors: of sums.
+        lanes: sums a vector.
+        widest: sums an array at most.
         sizes: inputs a bundle, one loop each.
         kinds: types of inputs, offsets, weights and counts.
         narrow: sums are int16, and inputs of a bundle add up in a type of their own size.
         keep: add to the int32 that are there, rather than replace them.
     """
     x, offset, value, count = kinds
-    names = [f"a{j}" for j in range(vectors)]
+    arrays = _arrays(vectors * lanes, max(lanes, widest))
     total = "int16_t" if narrow else "int32_t"
     result = "int16_t" if narrow and not keep else "int32_t"
-    loop = f"for (int i = 0; i < {lanes}; i++)"
     lines = [
         f"static void {name}(const {x} *restrict x, const {offset} *restrict offset,",
         f"    const {value} *restrict value, const {count} *restrict count, {result} *restrict y)",
         "{",
-        *(f"    {total} {a}[{lanes}];" for a in names),
-        *(f"    {loop} {a}[i] = 0;" for a in names),
+        *(f"    {total} {a}[{n}];" for a, _, n in arrays),
+        *(f"    {_loop(n)} {a}[i] = 0;" for a, _, n in arrays),
     ]
     for which, size in enumerate(sizes):
         lines += [
@@ -48,12 +49,22 @@ def bundles(
             "        const int w = *value++;",
             *(f"        const {x} *p{t} = x + offset[{t}];" for t in range(size)),
             f"        offset += {size};",
-            *(f"        {loop} {_add(a, j * lanes, size, x, narrow)}" for j, a in enumerate(names)),
+            *(f"        {_loop(n)} {_add(a, at, size, x, narrow)}" for a, at, n in arrays),
             "    }",
         ]
     store = "+=" if keep else "="
-    lines += [f"    {loop} y[{j * lanes} + i] {store} {a}[i];" for j, a in enumerate(names)]
+    lines += [f"    {_loop(n)} y[{at} + i] {store} {a}[i];" for a, at, n in arrays]
     return "\n".join([*lines, "}", ""])
+
+
+def _arrays(sums: int, widest: int) -> list[tuple[str, int, int]]:
+    """Return arrays that hold so many sums: name, first sum, number."""
+    starts = range(0, sums, widest)
+    return [(f"a{j}", at, min(widest, sums - at)) for j, at in enumerate(starts)]
+
+
+def _loop(count: int) -> str:
+    return f"for (int i = 0; i < {count}; i++)"
 
 
 def _add(a: str, at: int, size: int, x: str, narrow: bool) -> str:
@@ -63,51 +74,36 @@ def _add(a: str, at: int, size: int, x: str, narrow: bool) -> str:
     return f"{a}[i] = (int16_t)({a}[i] + w * ({x})({inputs}));"
 
 
-def runs(name: str, kinds: tuple[str, str, str, str]) -> str:
-    """Write a product of one row with a vector, equal weights one after the other."""
+def gather(name: str, *, sizes: Sequence[int], kinds: tuple[str, str, str, str]) -> str:
+    """Write a product of one row's nonzeros with a vector, equal weights added up first."""
     x, offset, value, count = kinds
-    return "\n".join(
-        [
-            f"static int32_t {name}(const {x} *restrict x, const {offset} *restrict offset,",
-            f"    const {value} *restrict value, const {count} *restrict count, int n)",
-            "{",
-            "    int32_t sum = 0;",
-            "    for (int r = 0; r < n; r++) {",
-            "        int32_t part = 0;",
-            "        for (int k = 0; k < count[r]; k++)",
-            "            part += x[offset[k]];",
-            "        offset += count[r];",
-            "        sum += value[r] * part;",
+    lines = [
+        f"static int32_t {name}(const {x} *restrict x, const {offset} *restrict offset,",
+        f"    const {value} *restrict value, const {count} *restrict count)",
+        "{",
+        "    int32_t sum = 0;",
+    ]
+    for which, size in enumerate(sizes):
+        inputs = " + ".join(f"x[offset[{t}]]" for t in range(size))
+        lines += [
+            f"    for (int k = 0; k < count[{which}]; k++) {{",
+            f"        sum += *value++ * ({inputs});",
+            f"        offset += {size};",
             "    }",
-            "    return sum;",
-            "}",
-            "",
         ]
-    )
-
-
-def gather(name: str, kinds: tuple[str, str, str]) -> str:
-    """Write a product of one row's nonzeros with a vector."""
-    x, offset, value = kinds
-    parameter = f"const {offset} *restrict offset, "
-    return _product(name, x, parameter, value, "x[offset[k]]")
+    return "\n".join([*lines, "    return sum;", "}", ""])
 
 
 def dot(name: str, kinds: tuple[str, str]) -> str:
     """Write a product of one row's weights with a vector."""
     x, value = kinds
-    return _product(name, x, "", value, "x[k]")
-
-
-def _product(name: str, x: str, parameter: str, value: str, entry: str) -> str:
     return "\n".join(
         [
-            f"static int32_t {name}(const {x} *restrict x, {parameter}"
-            f"const {value} *restrict value, int n)",
+            f"static int32_t {name}(const {x} *restrict x, const {value} *restrict value, int n)",
             "{",
             "    int32_t sum = 0;",
             "    for (int k = 0; k < n; k++)",
-            f"        sum += value[k] * {entry};",
+            "        sum += value[k] * x[k];",
             "    return sum;",
             "}",
             "",

@@ -151,51 +151,58 @@ def softmax_lines(size: int, rate: int, table: str) -> list[str]:
 
 
 def store(
-    name: str, step: ConvolutionStep, tile: Tile, fixed: Fixed, kinds: tuple[str, str]
+    name: str,
+    step: ConvolutionStep,
+    tile: Tile,
+    fixed: Fixed,
+    kinds: tuple[str, str],
+    sums: int,
+    *,
+    pitch: int,
 ) -> str:
-    """Write what turns a block of sums into integers of the next grid, a maximum first."""
-    sums, kind = kinds
+    """Write what turns a block of sums into integers of the next grid, a maximum first.
+
+    The whole block goes in one loop, with what lies between rows, and rows are picked from it; so
+    as not to overflow there, totals are unsigned until they are complete. Rows of sums are
+    Rows of sums are ``pitch`` apart.
+    """
+    kind, y = kinds
+    wide = "64" if fixed.wide else "32"
     rows, columns = step.pool
-    source, output = step.source.layout.row, step.output.layout.row
-    wide = "int64_t" if fixed.wide else "int32_t"
-    first = f"a[h * {rows * source} + w]"
+    height, width = tile.rows // rows, tile.columns // columns
+    row, count, first = pitch, sums, "a"
     lines = []
     if step.pool != (1, 1):
+        row, count, first = width, height * width, "best"
+        places = [f"{i * pitch + j}" for i in range(rows) for j in range(columns)]
         lines = [
-            f"for (int w = 0; w < {tile.columns}; w++) {{",
-            f"    {sums} m = {first};",
-            *(
-                f"    m = a[h * {rows * source} + {i * source} + w] > m "
-                f"? a[h * {rows * source} + {i * source} + w] : m;"
-                for i in range(1, rows)
-            ),
-            "    line[w] = m;",
-            "}",
+            f"{kind} best[{count}];",
+            f"for (int h = 0; h < {height}; h++)",
+            f"    for (int w = 0; w < {width}; w++) {{",
+            f"        const {kind} *p = a + h * {rows * pitch} + w * {columns};",
+            f"        {kind} m = p[0];",
+            *(f"        m = p[{place}] > m ? p[{place}] : m;" for place in places[1:]),
+            f"        best[h * {width} + w] = m;",
+            "    }",
         ]
-    largest = [
-        f"{sums} m = line[w * {columns}];",
-        *(
-            f"m = line[w * {columns} + {i}] > m ? line[w * {columns} + {i}] : m;"
-            for i in range(1, columns)
-        ),
+    total = (
+        f"(int{wide}_t)((uint{wide}_t){first}[i] * (uint{wide}_t)multiplier + (uint{wide}_t)offset)"
+    )
+    lines += [
+        f"{y} line[{count}];",
+        f"for (int i = 0; i < {count}; i++) {{",
+        *indented(finished(total, "shift", fixed, y, "line[i]")),
+        "}",
+        f"for (int h = 0; h < {height}; h++)",
+        f"    memcpy(y + h * {step.output.layout.row}, line + h * {row}, {width} * sizeof *y);",
     ]
-    value = "m" if lines else first
-    total = f"({wide}){value} * multiplier + offset"
-    target = f"y[h * {output} + w]"
-    body = [*(largest if lines else []), *finished(total, "shift", fixed, kind, target)]
     return "\n".join(
         [
-            f"static void {name}(const {sums} *restrict a, {kind} *restrict y, "
-            f"int32_t multiplier, {wide} offset,",
+            f"static void {name}(const {kind} *restrict a, {y} *restrict y, "
+            f"int32_t multiplier, int{wide}_t offset,",
             "    int shift)",
             "{",
-            *([f"    {sums} line[{tile.columns}];"] if lines else []),
-            f"    for (int h = 0; h < {tile.rows // rows}; h++) {{",
-            *indented(lines, 2),
-            f"        for (int w = 0; w < {tile.columns // columns}; w++) {{",
-            *indented(body, 3),
-            "        }",
-            "    }",
+            *indented(lines),
             "}",
             "",
         ]

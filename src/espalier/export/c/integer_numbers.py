@@ -8,11 +8,12 @@ from espalier.export.c.integer_weights import (
     IntegerWeights,
     convolution_weights,
     linear_weights,
+    packed_integers,
 )
 from espalier.export.c.layout import Layout
 from espalier.export.c.steps import Tile
 from espalier.export.c.targets import Target
-from espalier.export.c.tiles import can_pool, cut
+from espalier.export.c.tiles import can_cut_blocks, can_pool, cut, cut_blocks
 from espalier.export.c.weights import Optimize
 from espalier.export.c.windows import Windows
 from espalier.export.graph import Linear, Node
@@ -84,16 +85,19 @@ class IntegerNumbers:
 
     def can_pool(self, width: int, row: int, pool: tuple[int, int]) -> bool:
         """Tell whether a block holds whole windows of a maximum."""
+        if self.smallest:
+            target = self.target
+            return can_cut_blocks(width, pool, vectors=target.vectors, lanes=target.lanes)
         return can_pool(width, row, pool, block=self.target.block)
 
     def linear(self, node: Node, layer: Linear) -> IntegerWeights:
         """Return all weights or the nonzeros, whichever is better."""
         step = self._sums(node)
-        sparse, dense = linear_weights(step, dense=False), linear_weights(step, dense=True)
         if self.smallest:
-            return min(sparse, dense, key=lambda weights: weights.size_bytes)
+            return packed_integers(step)
         density = np.count_nonzero(step.codes.codes) / max(step.codes.codes.size, 1)
-        return dense if density >= DENSE_FROM[not self._vectors] else sparse
+        dense = density >= DENSE_FROM[not self._vectors]
+        return linear_weights(step, self.plan.grids[node.inputs[0]], dense=dense)
 
     def convolution(
         self,
@@ -103,7 +107,11 @@ class IntegerNumbers:
         pool: tuple[int, int],
         image: tuple[int, int, int],
     ) -> tuple[IntegerWeights, tuple[Tile, ...], int]:
-        """Return the nonzeros in bundles, with blocks and lanes."""
+        """Return the nonzeros in bundles, or packed, with blocks and lanes."""
+        if self.smallest:
+            size = (image[1] * pool[0], image[2] * pool[1])
+            blocks = cut_blocks(*size, pool, vectors=self.target.vectors, lanes=self.target.lanes)
+            return packed_integers(self._sums(node)), blocks, self.target.lanes
         grid = self.plan.grids[node.inputs[0]]
         weights = convolution_weights(
             self._sums(node), conv.filter_offsets(layout), grid, vectors=self._vectors

@@ -9,52 +9,46 @@ added up in int32; else, and for machines without vectors, sums are int32 from t
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.export.c.packed import Packed, pack
 from espalier.export.c.text import integer_type
 from espalier.export.integer.codes import INT16
 from espalier.export.integer.grids import Grid
 from espalier.export.integer.plan import Sums
 
-__all__ = ["IntegerWeights", "SumsIn", "convolution_weights", "linear_weights"]
+__all__ = ["IntegerWeights", "SumsIn", "convolution_weights", "linear_weights", "packed_integers"]
 
 Integers = NDArray[np.int64]
 SumsIn = Literal["int16", "parts", "int32"]
 SIZES = (4, 2, 1)
 """Inputs a bundle."""
-LONG_RUN = 6
-"""Equal weights of a linear layer's output, on average, from which on runs are worth their loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntegerWeights:
     """What a layer keeps in flash."""
 
-    how: Literal["bundles", "runs", "gather", "dense"]
-    """``bundles`` for convolutions. Linear layers: ``runs`` of equal weights, weights one by one
-    (``gather``), or all of them (``dense``)."""
+    dense: bool
+    """Whether zeros are kept; else nonzeros in bundles."""
     sums: SumsIn
     sizes: tuple[int, ...]
     """Of the bundles that occur, descending."""
     parts: Integers
-    """Parts a filter; runs an output where there are runs; empty where there is one each."""
+    """Parts a filter; empty where there is one each."""
     counts: Integers
-    """Bundles: how many of each size, a part each. ``runs``: their lengths. ``gather``: nonzeros
-    an output."""
+    """Bundles of each size, a part each."""
     offsets: Integers
     """Where the inputs lie."""
     values: Integers
-    """A weight each bundle, run, nonzero, or each of all."""
+    """A weight each bundle, or all of them."""
     plan: Sums
-
-    @property
-    def dense(self) -> bool:
-        """Whether zeros are kept."""
-        return self.how == "dense"
+    packed: Packed | None = None
+    """All weights, where ``packed``; the arrays are empty then."""
 
     @property
     def size_bytes(self) -> int:
@@ -92,7 +86,7 @@ def convolution_weights(
     flat = [_by_size(part) for one in parts for part in one]
     sizes = tuple(i for i, size in enumerate(SIZES) if any(part[i] for part in flat)) or (2,)
     return IntegerWeights(
-        how="bundles",
+        dense=False,
         sums=sums,
         sizes=tuple(SIZES[i] for i in sizes),
         parts=_array([len(one) for one in parts] if sums == "parts" else []),
@@ -103,42 +97,31 @@ def convolution_weights(
     )
 
 
-def linear_weights(plan: Sums, *, dense: bool) -> IntegerWeights:
-    """Order a linear layer's weights by output."""
+def packed_integers(plan: Sums) -> IntegerWeights:
+    """Pack a layer's nonzeros into the fewest bytes; sums are int32."""
+    nothing = replace(linear_weights(plan, None, dense=True), dense=False, values=_array([]))
+    return replace(nothing, packed=pack(plan.codes.by_filter))
+
+
+def linear_weights(plan: Sums, grid: Grid | None, *, dense: bool) -> IntegerWeights:
+    """Bundle a linear layer's nonzeros, or keep all weights.
+
+    Args:
+        plan: with its codes.
+        grid: of the input; None where all weights are kept.
+        dense: whether they are.
+    """
     rows = plan.codes.by_filter
-    if dense:
-        return _linear("dense", plan, [], [], [], rows)
-    orders = [np.lexsort((np.arange(row.size), row)) for row in rows]
-    orders = [order[row[order] != 0] for order, row in zip(orders, rows, strict=True)]
-    sorted_rows = [row[order] for order, row in zip(orders, rows, strict=True)]
-    runs = [np.unique(row, return_counts=True) for row in sorted_rows]
-    nonzero = sum(len(order) for order in orders)
-    places = np.concatenate([*orders, np.zeros(0, np.int64)])
-    if nonzero >= LONG_RUN * sum(len(values) for values, _ in runs):
-        lengths = np.concatenate([counts for _, counts in runs])
-        values = np.concatenate([values for values, _ in runs])
-        return _linear("runs", plan, [len(v) for v, _ in runs], lengths, places, values)
-    orders = [np.sort(order) for order in orders]
-    values = np.concatenate([row[order] for order, row in zip(orders, rows, strict=True)])
-    return _linear("gather", plan, [], [len(o) for o in orders], np.concatenate(orders), values)
-
-
-def _linear(
-    how: Literal["runs", "gather", "dense"],
-    plan: Sums,
-    parts: Sequence[int],
-    counts: Sequence[int] | Integers,
-    offsets: Sequence[int] | Integers,
-    values: Integers,
-) -> IntegerWeights:
+    if grid is not None and not dense:
+        return convolution_weights(plan, np.arange(rows.shape[1]), grid, vectors=False)
     return IntegerWeights(
-        how=how,
+        dense=True,
         sums="int32",
         sizes=(),
-        parts=_array(parts),
-        counts=_array(counts),
-        offsets=_array(offsets),
-        values=_array(values),
+        parts=_array([]),
+        counts=_array([]),
+        offsets=_array([]),
+        values=_array(rows),
         plan=plan,
     )
 

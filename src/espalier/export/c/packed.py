@@ -72,12 +72,14 @@ def pack(rows: NDArray[Any]) -> Packed:
     matrix[rows != 0] = codes.reshape(-1) + 1 if listed else 1
     choices = [_units(matrix, known, kind) for kind in (np.uint8, np.uint16)]
     units, counts = min(choices, key=lambda pair: pair[0].nbytes)
-    none = np.zeros(0, rows.dtype)
+    none, table = np.zeros(0, rows.dtype), np.zeros(known, rows.dtype)
+    if listed:
+        table[1 : 1 + levels.size] = levels
     return Packed(
         codes=known,
         counts=counts,
         units=units,
-        levels=np.concatenate([np.zeros(1, rows.dtype), levels]) if listed else none,
+        levels=table if listed else none,
         values=none if listed else rows[rows != 0],
     )
 

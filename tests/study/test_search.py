@@ -92,21 +92,23 @@ def test_a_search_betters_its_first_round(tmp_path: Path) -> None:
     assert len(fake.trained) == len(found.rows) == 14
     assert sizes == sorted(sizes)
     assert heights == sorted(heights)
-    first = {row.run_id for row in found.rows[:7]}
+    first = {row.run_id for row in found.rows[:6]}
     assert [row for row in found.front if row.run_id not in first]
 
 
 def test_a_search_that_was_cut_off_plans_the_same_runs(tmp_path: Path) -> None:
-    """From the records alone; nothing is trained twice, more runs join those that are there."""
+    """From the records alone; nothing is trained twice, more runs later continue it."""
+    fewer = find(tmp_path / "cut", 7)
     whole = find(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        find(tmp_path / "cut", fake=Fake(tmp_path / "cut", stop_after=9))
+        find(tmp_path / "cut", fake=Fake(tmp_path / "cut", stop_after=4))
     rest = Fake(tmp_path / "cut")
     again = find(tmp_path / "cut", fake=rest)
 
     assert [row.run_id for row in again.rows] == [row.run_id for row in whole.rows]
     assert again.to_json(Path("x")) == whole.to_json(Path("x"))
-    assert len(rest.trained) == 14 - 9
+    assert len(rest.trained) == 14 - 7 - 4
+    assert [row.run_id for row in fewer.rows] == [row.run_id for row in whole.rows[:7]]
 
 
 def test_test_accuracy_decides_nothing(tmp_path: Path) -> None:

@@ -26,6 +26,9 @@ from espalier.train import resolve_spec
 __all__ = ["Found", "Point", "Space", "next_points", "search"]
 
 NAME = "search"
+FIRST, EACH = 6, 3
+"""Runs of the first round and of each further one: not a share of all, so that more runs later
+continue the search that there is."""
 PLASTIC = 1.2207440846057596
 """Root of ``x**4 = x + 1``: its powers spread points evenly in three dimensions (Roberts, 2018)."""
 DIGITS = 3
@@ -150,7 +153,7 @@ def search(
     points: dict[str, Point] = {}
     found = Found(rows=(), points={}, outcome=StudyOutcome())
     while len(points) < runs:
-        count = min(_round_size(runs, first=not points), runs - len(points))
+        count = min(EACH if points else FIRST, runs - len(points))
         fresh: dict[str, RunSpec] = {}
         for point in next_points(space, found, count):
             settled = {"target_density": point.density, "bits": point.bits, "lr": point.lr}
@@ -229,10 +232,6 @@ def _neighbors(space: Space, point: Point, tried: int) -> Iterator[Point]:
     for stretch in (factor, 1 / factor):
         yield point._replace(lr=_rounded(point.lr * stretch))
         yield point._replace(density=_rounded(point.density * stretch))
-
-
-def _round_size(runs: int, *, first: bool) -> int:
-    return math.ceil(runs / 2) if first else max(2, runs // 6)
 
 
 def _plan(specs: Mapping[str, RunSpec], points: Mapping[str, Point]) -> StudyPlan:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         UniformQuantizer,
     )
     from espalier.structure import shrink
+    from espalier.train import distillation_loss
 
 __all__ = [
     "Chain",
@@ -65,6 +66,7 @@ __all__ = [
     "allocate_bits",
     "attach",
     "decode",
+    "distillation_loss",
     "encode",
     "load",
     "mixed_rules",
@@ -87,11 +89,13 @@ _COMPRESSOR = (
 )
 _ENCODED = ("Encoded", "decode", "encode")
 _STRUCTURE = ("shrink",)
+_TRAIN = ("distillation_loss",)
 _ROOMS = {
     "bridge": _BRIDGE,
     "compressor": _COMPRESSOR,
     "encoded": _ENCODED,
     "structure": _STRUCTURE,
+    "train": _TRAIN,
 }
 
 

@@ -9,6 +9,7 @@ from espalier.metrics.published import (
     published_table2,
 )
 from espalier.metrics.score import Score, score_of, scores_by_layer, total_score
+from espalier.metrics.strict import strict_bits, strict_ratio
 
 __all__ = [
     "PublishedEfficiency",
@@ -22,5 +23,7 @@ __all__ = [
     "ratio",
     "score_of",
     "scores_by_layer",
+    "strict_bits",
+    "strict_ratio",
     "total_score",
 ]

@@ -2,6 +2,7 @@
 
 from espalier.train.checkpoint import load_weights, weights_as_encoded
 from espalier.train.directory import RunDirectory
+from espalier.train.distill import distillation_loss
 from espalier.train.environment import resolve_device
 from espalier.train.initial import digest_of
 from espalier.train.loop import train
@@ -22,6 +23,7 @@ __all__ = [
     "Silent",
     "TensorBoard",
     "digest_of",
+    "distillation_loss",
     "load_weights",
     "pack_run",
     "packed_run",

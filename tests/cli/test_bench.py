@@ -52,7 +52,7 @@ def test_json_for_programs(espalier: Command, file: Path) -> None:
     (row,) = found["rows"]
     assert row.keys() == {
         *("network", "engine", "batch", "threads", "file_bytes", "median_ms", "low_ms", "high_ms"),
-        *("calls", "accuracy", "note", "missing"),
+        *("calls", "accuracy", "labelled", "note", "missing"),
     }
     assert (row["engine"], row["batch"], row["accuracy"]) == ("torch", 3, None)
 

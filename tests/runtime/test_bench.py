@@ -95,6 +95,7 @@ def test_every_engine_has_a_row(file: Path, images: Dataset, subject: Subject) -
         assert row.calls >= benches.LEAST_TURNS
         if row.engine != "ort-int8":
             assert row.accuracy == pytest.approx(100 * right.mean())
+        assert row.labelled == 30
     by_name = {row.engine: row for row in rows}
     assert by_name["espalier-float"].file_bytes == file.stat().st_size
     assert "off the trained grid; calibrated on 40 training" in by_name["ort-int8"].note
@@ -152,7 +153,7 @@ def test_accuracy_counts_samples_not_batches() -> None:
     engine = Engine(name="a", run=lambda x: x, file_bytes=0)
     eye = np.eye(3, dtype=np.float32)
     batches = [(eye, np.array([0, 1, 2])), (eye[:1], np.array([2]))]
-    assert accuracy(engine, batches) == 75.0
+    assert accuracy(engine, batches) == (75.0, 4)
     with pytest.raises(ConfigError, match="no labelled sample"):
         accuracy(engine, [])
 

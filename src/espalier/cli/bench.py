@@ -178,7 +178,8 @@ def _facts(subject: "Subject", sizes: "Sizes", rows: "list[Row]") -> Iterator[tu
     threads = "1 thread" if rows[0].threads == 1 else f"{rows[0].threads} threads"
     versions = [f"{name} {machine[name]}" for name in ("torch", "onnxruntime") if name in machine]
     yield "machine", f"{machine['processor']}; {threads}; {', '.join(versions)}"
-    yield "samples", subject.samples.source
+    labelled = max(row.labelled for row in rows)
+    yield "samples", subject.samples.source + (f", {labelled:,} for accuracy" if labelled else "")
     forms = {
         "the file": sizes.file,
         "as float32": sizes.float32,

@@ -42,6 +42,8 @@ class Row:
     calls: int = 0
     accuracy: float | None = None
     """Percent of the labelled samples."""
+    labelled: int = 0
+    """How many these are."""
     note: str = ""
     """What must be known to read the numbers."""
     missing: str | None = None
@@ -138,8 +140,8 @@ def bench(
     if subject.samples.labels is not None:
         for name, engine in ready.items():
             say(f"accuracy of {name}")
-            share = accuracy(engine, subject.samples.labelled(limit))
-            rows[name] = replace(rows[name], accuracy=share)
+            share, count = accuracy(engine, subject.samples.labelled(limit))
+            rows[name] = replace(rows[name], accuracy=share, labelled=count)
     return list(rows.values())
 
 
@@ -176,8 +178,10 @@ def time_in_turns(
     return took
 
 
-def accuracy(engine: Engine, batches: Iterable[tuple[Floats, NDArray[np.int64]]]) -> float:
-    """Return the percent of samples that an engine classifies as labelled.
+def accuracy(
+    engine: Engine, batches: Iterable[tuple[Floats, NDArray[np.int64]]]
+) -> tuple[float, int]:
+    """Return the percent of samples that an engine classifies as labelled, and their number.
 
     Raises:
         ConfigError: there is no sample.
@@ -188,7 +192,7 @@ def accuracy(engine: Engine, batches: Iterable[tuple[Floats, NDArray[np.int64]]]
         total += len(labels)
     if not total:
         raise ConfigError("there is no labelled sample to measure the accuracy on.")
-    return 100 * right / total
+    return 100 * right / total, total
 
 
 def _calls(engine: Engine, inputs: Floats, clock: Callable[[], float]) -> int:

@@ -96,7 +96,7 @@ class IntegerNumbers:
         if self.smallest:
             return packed_integers(step)
         density = np.count_nonzero(step.codes.codes) / max(step.codes.codes.size, 1)
-        dense = density >= DENSE_FROM[not self._vectors]
+        dense = bool(density >= DENSE_FROM[not self._vectors])
         return linear_weights(step, self.plan.grids[node.inputs[0]], dense=dense)
 
     def convolution(

@@ -96,15 +96,15 @@ class MixedBits(Operator):
         """Return the grid of each tensor, of those with equal bits at once."""
         each = self.bits_each(len(tensors))
         step = torch.zeros_like(moments.max_abs)
-        top = torch.full_like(step, torch.inf)
+        top, ends = torch.full_like(step, torch.inf), False
         for bits in sorted(set(each) - {DENSE_BITS}):
             places = [i for i, b in enumerate(each) if b == bits]
             at = torch.tensor(places, device=step.device)
             grid = self._laid(bits, [tensors[i] for i in places], moments, cut, at)
             step[at] = grid.step
             if grid.top is not None:
-                top[at] = grid.top
-        return Laid(step, top=top if top.isfinite().any() else None)
+                top[at], ends = grid.top, True
+        return Laid(step, top=top if ends else None)
 
     def _laid(
         self, bits: int, tensors: list[Tensor], moments: Moments, cut: Cut, at: Tensor

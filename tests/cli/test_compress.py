@@ -75,6 +75,21 @@ def test_compress_writes_a_file_of_the_size(espalier: Command, own: Path, epochs
     assert (spec.bits, spec.budget, spec.augment, spec.choose) == (3, "lamp", False, "validation")
 
 
+def test_compress_may_learn_from_its_checkpoint(espalier: Command, own: Path) -> None:
+    """The record names it twice: where the run starts, and what it learns from."""
+    found = espalier(
+        *("compress", "net.safetensors", *OWN, "--epochs", 1, "--distill", "--out", "small"),
+        *("--target-density", 0.3),
+    )
+    assert found.code == 0, found.err
+    spec = RunSpec.from_json(read_json(own / "small" / "spec.json"))
+    assert spec.teacher == spec.initial is not None
+
+    run = ("train", *OWN, "--epochs", 1, "--gamma", 0.2, "--out", "again", "--teacher")
+    assert espalier(*run, "small").code == 0
+    assert espalier(*run, "nobody").code == 2
+
+
 def test_compress_says_what_it_found(espalier: Command, own: Path) -> None:
     """For people: accuracy, density, and where the file is."""
     found = espalier(

@@ -59,6 +59,10 @@ def compress(  # noqa: PLR0913, PLR0917 - the command line is flat
     recalibrate: Annotated[
         int, typer.Option(help="Training samples for normalization's statistics; 0 keeps them.")
     ] = 5000,
+    distill: Annotated[
+        bool,
+        typer.Option("--distill", help="Learn from the outputs of the checkpoint's network too."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of order, augmentation and dropout.")] = 0,
     precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -99,7 +103,12 @@ def compress(  # noqa: PLR0913, PLR0917 - the command line is flat
     settings = DEFAULTS | given_settings(context, options) | size_setting(max_bytes)
     settings |= {"model": model, "data": data, "initial": digest_of(checkpoint)}
     machine = Machine(
-        data_dir=data_dir, device=device, threads=threads, resume=resume, baseline=baseline
+        data_dir=data_dir,
+        device=device,
+        threads=threads,
+        resume=resume,
+        baseline=baseline,
+        teacher=checkpoint if distill else None,
     )
     result, out = train_run(settings, out, machine, initial=checkpoint)
     size = pack_run(out, out / NETWORK)

@@ -273,6 +273,14 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             help="Of initialization, order, augmentation and dropout.", rich_help_panel=TRAINING
         ),
     ] = 0,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            help="Learn from the outputs of this run's network too (distillation).",
+            metavar="RUN",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     choose: Annotated[
         str,
         typer.Option(
@@ -345,6 +353,7 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
     be killed at any moment: the same command with --resume goes on, and ends with the same bits.
     """
     from espalier.cli.summary import summary
+    from espalier.train.packing import weights_file
 
     one_of(
         {
@@ -404,6 +413,7 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
         resume=resume,
         baseline=baseline,
         tensorboard=tensorboard,
+        teacher=None if teacher is None else weights_file(teacher, by_validation=True),
     )
     result, out = train_run(settings, out, machine, max_loss=max_loss)
     typer.echo(json.dumps(result.to_json()) if as_json else summary(result, out))

@@ -26,6 +26,8 @@ class Machine:
     baseline: str | None = None
     """An accuracy in percent, or a finished run's directory."""
     tensorboard: bool = False
+    teacher: Path | None = None
+    """File of the weights of a network to learn from."""
 
 
 def train_run(
@@ -67,7 +69,7 @@ def train_run(
             recorded = training.RunDirectory(out).recorded_spec()
             if recorded is not None:  # auto was resolved when the run began, perhaps elsewhere
                 settings = settings | {"precision": recorded.precision}
-        spec = training.resolve_spec(settings, device=target)
+        spec = training.resolve_spec(_with_teacher(settings, machine), device=target)
         out = out or _default_out(spec)
         return _train(spec, out, machine, compared, initial), out
 
@@ -91,7 +93,7 @@ def _ladder(
         return _train(spec, at, machine, against, initial, resume=True)
 
     result, _ = training.within_loss(
-        settings,
+        _with_teacher(settings, machine),
         out,
         train,
         max_loss=max_loss,
@@ -124,7 +126,14 @@ def _train(
             baseline=against,
             progress=training.TensorBoard(out, progress) if machine.tensorboard else progress,
             initial=initial,
+            teacher=None if spec.teacher is None else machine.teacher,
         )
+
+
+def _with_teacher(settings: dict[str, Any], machine: Machine) -> dict[str, Any]:
+    from espalier.train import digest_of
+
+    return settings | ({"teacher": digest_of(machine.teacher)} if machine.teacher else {})
 
 
 @contextmanager

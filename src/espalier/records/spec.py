@@ -49,6 +49,7 @@ LATER = (
     "recalibrate",
     "choose",
     "initial",
+    "teacher",
     "biases",
     "jointly",
     "std_zeros",
@@ -151,6 +152,8 @@ class RunSpec:
     """Which accuracy chooses the epoch whose network is kept, one of ``CHOICES``."""
     initial: str | None = None
     """SHA-256 of the file of weights that the run starts from; None starts at random."""
+    teacher: str | None = None
+    """SHA-256 of the file of weights of a network whose outputs are learned besides the labels."""
     biases: bool = True
     """Compress biases too, as the group's code does."""
     jointly: bool = False
@@ -230,8 +233,9 @@ class RunSpec:
             )
         _integer("warmup_epochs", self.warmup_epochs, 0)
         _integer("recalibrate", self.recalibrate, 0, note="0 keeps the statistics of training")
-        if self.initial is not None:
-            _text("initial", self.initial)
+        for name in ("initial", "teacher"):
+            if getattr(self, name) is not None:
+                _text(name, getattr(self, name))
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ConfigError("nesterov looks ahead along the momentum of sgd; give both.")
         if self.max_bytes is None:

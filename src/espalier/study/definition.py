@@ -42,7 +42,7 @@ __all__ = ["Axis", "Definition", "Source", "parse_definition", "read_definition"
 
 TABLES = ("name", "exclude", "fixed", "stop", "axes", "together", "points")
 STOPPING = ("epochs", "patience")
-NO_SETTINGS = ("model_options", "initial")
+NO_SETTINGS = ("model_options", "initial", "teacher")
 """Fields of a spec that a study can't say: options have names of their own, weights a file."""
 SETTINGS = (*(f.name for f in fields(RunSpec) if f.name not in NO_SETTINGS), "dropout")
 RECIPE = "recipe"

@@ -13,7 +13,7 @@ from espalier.bridge.naming import COUNTER
 from espalier.errors import CheckpointError, ConfigError
 from espalier.records import RunSpec
 
-__all__ = ["digest_of", "fill", "read_initial"]
+__all__ = ["digest_of", "fill", "read_initial", "read_named"]
 
 SHOWN = 3
 """Names that a message lists."""
@@ -38,18 +38,31 @@ def read_initial(path: Path | None, spec: RunSpec) -> dict[str, Tensor] | None:
         ConfigError: the file is missing, or another one than the spec names.
         CheckpointError: it is no safetensors file.
     """
-    if spec.initial is None:
-        if path is not None:
-            raise ConfigError(f"the run starts at random, and {path} was given to start from.")
-        return None
+    if spec.initial is None and path is not None:
+        raise ConfigError(f"the run starts at random, and {path} was given to start from.")
+    return None if spec.initial is None else read_named(path, spec.initial, "starts from")
+
+
+def read_named(path: Path | None, digest: str, does: str) -> dict[str, Tensor]:
+    """Return the weights of a file that is known by its hash.
+
+    Args:
+        path: of the file.
+        digest: its SHA-256, hex digits.
+        does: what the run does with it, for messages: ``starts from``.
+
+    Raises:
+        ConfigError: the file is missing, or another one.
+        CheckpointError: it is no safetensors file.
+    """
     if path is None:
         raise ConfigError(
-            f"the run starts from the weights with SHA-256 {spec.initial[:12]}...; give their file."
+            f"the run {does} the weights with SHA-256 {digest[:12]}...; give their file."
         )
     found = digest_of(path)
-    if found != spec.initial:
+    if found != digest:
         raise ConfigError(
-            f"{path} has SHA-256 {found[:12]}... and the run starts from {spec.initial[:12]}...; "
+            f"{path} has SHA-256 {found[:12]}... and the run {does} {digest[:12]}...; "
             "give the file that it began with, or choose another --out."
         )
     try:

@@ -35,6 +35,7 @@ from espalier.train.packing import packed_run
 from espalier.train.progress import Progress, Silent
 from espalier.train.run import Run
 from espalier.train.signals import StopRequest, stop_on_signals
+from espalier.train.teacher import read_teacher
 
 __all__ = ["train"]
 
@@ -50,6 +51,7 @@ def train(
     baseline: Baseline | None = None,
     progress: Progress | None = None,
     initial: Path | None = None,
+    teacher: Path | None = None,
 ) -> RunResult:
     """Train a run to its end and write its records; the same spec gives the same weights.
 
@@ -69,6 +71,7 @@ def train(
         baseline: what PE compares with.
         progress: who is told.
         initial: safetensors file of the weights that the spec says it starts from.
+        teacher: the same of the network that the spec says it learns from.
 
     Raises:
         ConfigError: a setting doesn't fit, a size can't be met, or the directory holds another run.
@@ -90,7 +93,8 @@ def train(
     weights = read_initial(initial, spec)
     dataset = _load(spec, data_dir)
     with reproducible(spec.seed, threads, target):
-        run = Run.build(spec, dataset, target, weights)
+        knowing = read_teacher(teacher, spec, dataset, target)
+        run = Run.build(spec, dataset, target, weights, knowing)
         make_directory(directory.path)
         with exclusive(directory.path):
             if directory.admit(spec, resume=resume) is not None:

@@ -20,6 +20,7 @@ from espalier.errors import NonFiniteError
 from espalier.records import EpochRecord, RunSpec
 from espalier.train.budget import ByteBudget
 from espalier.train.compression import compress_by, densities, gamma_at, report_of
+from espalier.train.distill import distillation_loss
 from espalier.train.evaluate import Tally, autocast, evaluate, tally_of
 from espalier.train.initial import fill
 from espalier.train.optimizers import learning_rate, make_optimizer
@@ -55,6 +56,8 @@ class Run:
     """Training samples of an epoch."""
     budget: ByteBudget | None = None
     """Where a size was asked."""
+    teacher: nn.Module | None = None
+    """Network whose outputs are learned besides the labels."""
     epochs: list[EpochRecord] = field(default_factory=list)
     """Epochs that are finished."""
     batch: int = 0
@@ -77,6 +80,7 @@ class Run:
         dataset: Dataset,
         device: torch.device,
         initial: Mapping[str, Tensor] | None = None,
+        teacher: nn.Module | None = None,
     ) -> Self:
         """Build a run before its first step, from torch's current random state.
 
@@ -85,6 +89,7 @@ class Run:
             dataset: on what.
             device: where.
             initial: weights to start from, by the names of the model's ``state_dict``.
+            teacher: network to learn from, in evaluation mode.
 
         Raises:
             ConfigError: the network, its options, the augmentation or the weights don't fit, or the
@@ -129,6 +134,7 @@ class Run:
             optimizer=optimizer,
             compressor=compressor,
             budget=budget,
+            teacher=teacher,
             train=train,
             validation=validation,
             test=test,
@@ -190,7 +196,7 @@ class Run:
         with autocast(self.device, self.spec.precision):
             outputs = self.model(inputs)
         outputs = outputs.float()
-        loss = F.cross_entropy(outputs, labels)
+        loss = self._loss(inputs, outputs, labels)
         guard.look(loss)
         self._set_learning_rate()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -200,6 +206,13 @@ class Run:
             raise NonFiniteError(f"{self.position()}: {error}") from error
         self.optimizer.zero_grad(set_to_none=True)
         self.tally.add(loss, outputs, labels)
+
+    def _loss(self, inputs: Tensor, outputs: Tensor, labels: Tensor) -> Tensor:
+        if self.teacher is None:
+            return F.cross_entropy(outputs, labels)
+        with torch.no_grad(), autocast(self.device, self.spec.precision):
+            answers = self.teacher(inputs)
+        return distillation_loss(outputs, answers, labels)
 
     def _set_learning_rate(self) -> None:
         steps = len(self.train)

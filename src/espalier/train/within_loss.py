@@ -29,6 +29,15 @@ LADDER = "ladder.json"
 FIRST = 0.25
 """Density of the first rung."""
 LOWEST = 2.0**-10
+DENSE: Mapping[str, Any] = {
+    "gamma": 0.0,
+    "bits": 32,
+    "target_density": None,
+    "schedule": "constant",
+    "layer_bits": None,
+    "teacher": None,
+}
+"""Settings of the run that the others are compared with."""
 REFINEMENTS = 2
 """How often the interval between the last rung within and the first beyond is halved."""
 
@@ -178,10 +187,7 @@ def _rung_settings(settings: Mapping[str, Any], max_loss: float) -> dict[str, An
 
 
 def _dense(settings: Mapping[str, Any], device: torch.device) -> RunSpec:
-    return resolve_spec(
-        {**settings, "gamma": 0.0, "bits": 32, "target_density": None, "schedule": "constant"},
-        device=device,
-    )
+    return resolve_spec(dict(settings) | DENSE, device=device)
 
 
 def _finished(dense: Path, spec: RunSpec) -> RunResult:

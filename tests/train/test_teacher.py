@@ -27,10 +27,10 @@ def test_a_teacher_changes_what_is_learned_and_is_recorded(tmp_path: Path, dense
     run_tiny(spec, tmp_path / "taught", teacher=dense)
     run_tiny(tiny_spec(), tmp_path / "alone")
 
-    weights = [
+    taught, alone = (
         load_weights(tmp_path / name / "best.safetensors")[0] for name in ("taught", "alone")
-    ]
-    assert not torch.equal(weights[0]["0.weight"], weights[1]["0.weight"])
+    )
+    assert not torch.equal(taught["0.weight"], alone["0.weight"])
     assert spec.to_json()["teacher"] == digest_of(dense)
     assert "teacher" not in tiny_spec().to_json()
     assert dense.read_bytes() == before

@@ -40,7 +40,7 @@ def draw(figure: Figure) -> None:
         upper.plot(at, np.where(kept[:, i], weights[:, i], np.nan), color=color, linewidth=1.6)
         upper.plot(at, inside, color=color, linewidth=0.6, alpha=0.7)
     upper.set_ylabel("weight after the update")
-    upper.set_title("± β is a barrier: what falls between hardly ever comes back")
+    upper.set_title("± β is a barrier: what falls between does not come back")
     lost, back = _crossings(kept)
     lower.plot(at[1:], _smooth(100 * lost / kept[:-1].sum(1)), color="#365c8d")
     lower.text(

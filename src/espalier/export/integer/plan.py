@@ -53,7 +53,7 @@ __all__ = [
 Integers = NDArray[np.int64]
 FAST, ROOMY = (6, 5, 4), (7, 8)
 """Bits in the order in which they are tried."""
-EIGHT = 8
+EIGHT, BYTE = 8, 255
 SOFTMAX_GRID = Grid(np.float32(2.0**-15), 0, 2**15)
 FRACTION, EXPONENT_SHIFT, ONE = 8, 16, 24
 LARGEST_RATE = 2**40
@@ -172,8 +172,9 @@ def plan_integers(graph: Graph, calibration: Any) -> IntegerPlan:
 def _runs(graph: Graph, inputs: NDArray[np.float32]) -> Iterator[tuple[str, NDArray[np.float32]]]:
     for start in range(0, len(inputs), CHUNK):
         values = run_all(graph, inputs[start : start + CHUNK])
-        with np.errstate(over="ignore"):
-            yield from ((name, value.astype(np.float32)) for name, value in values.items())
+        with np.errstate(over="ignore"):  # told by what counts them
+            rounded = [(name, value.astype(np.float32)) for name, value in values.items()]
+        yield from rounded
 
 
 def _check_heads(graph: Graph, groups: dict[str, Group]) -> None:
@@ -260,10 +261,11 @@ def _sums(
     node: Node, layer: Convolution | Linear, codes: Codes, source: Grid, output: Grid
 ) -> Sums:
     bounds = sum_bounds(codes.by_filter, source)
-    if int(bounds.max(initial=0)) > INT32:
-        worst = int(np.argmax(bounds))
+    reach = np.abs(codes.by_filter).sum(axis=1) * BYTE  # of what lies between rows too
+    if int(reach.max(initial=0)) > INT32:
+        worst = int(np.argmax(reach))
         raise ExportError(
-            f"{node.name}: the sum of filter {worst} may reach {int(bounds[worst]):,}, more than "
+            f"{node.name}: the sum of filter {worst} may reach {int(reach[worst]):,}, more than "
             f"int32 holds ({INT32:,}). Use arithmetic='float' or fewer bits for its weights."
         )
     scale = float(output.scale)

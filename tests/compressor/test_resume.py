@@ -17,6 +17,7 @@ from espalier.errors import CheckpointError
 from espalier.ops import (
     Chain,
     Cubic,
+    EntropyQuantizer,
     GlobalMagnitude,
     Lamp,
     LearnedStep,
@@ -63,6 +64,7 @@ def cases(settings):
     )
     found += [
         (settings(learned, update="latent"), 4),
+        (settings(EntropyQuantizer(bits=3, price=0.2), update="latent"), 4),
         (settings(learned, update="hybrid", steps_per_epoch=3), 4),
         (settings(threshold, optimizer="adam", update="latent", start_step=2), 5),
         (settings(PruneThenQuantize(gamma=ramp, bits=5), update="hybrid", steps_per_epoch=5), 4),

@@ -10,6 +10,7 @@ from hypothesis import note
 from espalier.ops import (
     Chain,
     ClippedQuantizer,
+    EntropyQuantizer,
     FilterMagnitude,
     GlobalMagnitude,
     Lamp,
@@ -93,6 +94,12 @@ def _learned(bits: int) -> Row:
     settings = {"bits": bits, "learned": True}
     op, top = LearnedStep(bits=bits), 2 ** (bits - 1) - 1
     return Row(op=op, settings=settings, magnitudes=top, near=False)
+
+
+def _coded(bits: int, price: float, quantile: float) -> Row:
+    settings = {"bits": bits, "price": price, "quantile": quantile}
+    op, top = EntropyQuantizer(**settings), 2 ** (bits - 1) - 1
+    return Row(op=op, settings=settings, magnitudes=top, near=False, idempotent=None)
 
 
 FLOOR = {"rounding": "floor", "odd": False}
@@ -187,6 +194,10 @@ ROWS = {
     "learned-2": _learned(2),
     "learned-3": _learned(3),
     "learned-8": _learned(8),
+    "coded-2": _coded(2, 0.1, 0.7),
+    "coded-3": _coded(3, 0.2, 0.95),
+    "coded-3-0": _coded(3, 0.0, 1.0),
+    "coded-5": _coded(5, 2.0, 1.0),
     "pq-8": _both(PruneThenQuantize, 0.375, 8, magnitudes=129),
     "pq-3": _both(PruneThenQuantize, 0.5, 3, magnitudes=5),
     "pq-3-strict": _both(PruneThenQuantize, 0.5, 3, magnitudes=5, strict=True),
@@ -274,6 +285,15 @@ ROWS = {
         alone=False,
     ),
     "threshold": Row(op=LearnedThreshold(pressure=1.0, start=0.5), settings={"gamma": 0.5}),
+    "lamp-coded-4": _chain(
+        Lamp(density=0.6),
+        EntropyQuantizer(bits=4, price=0.1, quantile=0.9),
+        {"density": 0.6, "lamp": True, "price": 0.1, "quantile": 0.9},
+        magnitudes=7,
+        near=False,
+        idempotent=None,
+        alone=False,
+    ),
     "std-clipped-3": _chain(
         StdThreshold(gamma=0.75),
         ClippedQuantizer(bits=3, quantile=0.7),

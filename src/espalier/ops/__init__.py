@@ -2,6 +2,7 @@
 
 from espalier.ops.base import Operator, Pruner, Quantizer, State, Sweep, Written, compress_
 from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
+from espalier.ops.coded import EntropyQuantizer
 from espalier.ops.filters import FilterMagnitude, Then
 from espalier.ops.grids import ClippedQuantizer
 from espalier.ops.lamp import Lamp
@@ -16,6 +17,7 @@ __all__ = [
     "Chain",
     "ClippedQuantizer",
     "Cubic",
+    "EntropyQuantizer",
     "FilterMagnitude",
     "GlobalMagnitude",
     "Lamp",

@@ -29,6 +29,8 @@ __all__ = [
     "copy",
     "filtered",
     "keep_largest",
+    "keep_mask",
+    "keep_masks",
     "kept_mean",
     "kept_quantile",
     "measure",
@@ -104,7 +106,7 @@ def kept_mean(tensors: Sequence[Tensor], cut: Cut) -> Tensor:
         return torch.from_numpy(mean)
     means = []
     for t, threshold, ties in _rows(tensors, cut):
-        keep = _keep(t, threshold, ties)
+        keep = keep_mask(t, threshold, ties)
         means.append((t.abs() * keep).sum(dtype=torch.float64) / keep.sum().clamp(min=1))
     return torch.stack(means)
 
@@ -221,7 +223,7 @@ def write(
         return torch.from_numpy(kept), torch.from_numpy(nonzero)
     counts = []
     for i, (t, threshold, ties) in enumerate(_rows(tensors, cut)):
-        keep = _keep(t, threshold, ties)
+        keep = keep_mask(t, threshold, ties)
         if shadows is not None:
             _write_shadow(shadows[i], t, keep, shadow)
         value = _round(t, step[i], rounding, noise[i] if noise else None)
@@ -279,7 +281,13 @@ def _along(keep: Tensor, t: Tensor) -> Tensor:
     return keep.view(-1, *[1] * (t.dim() - 1))
 
 
-def _keep(t: Tensor, threshold: Tensor, ties: int | Tensor) -> Tensor:
+def keep_masks(tensors: Sequence[Tensor], cut: Cut) -> list[Tensor]:
+    """Return where the cut lets weights stay, bool, a mask a tensor."""
+    return [keep_mask(t, threshold, ties) for t, threshold, ties in _rows(tensors, cut)]
+
+
+def keep_mask(t: Tensor, threshold: Tensor, ties: int | Tensor) -> Tensor:
+    """Return where one tensor's weights stay, bool."""
     magnitude = t.abs()
     if isinstance(ties, int):
         return magnitude > threshold if ties == NO_TIES else magnitude >= threshold

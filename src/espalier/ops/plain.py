@@ -6,6 +6,7 @@ from typing import Any
 from espalier.errors import ConfigError, nearest
 from espalier.ops.base import Operator, settings_in_use
 from espalier.ops.chain import Chain, PruneThenQuantize, QuantizeThenPrune
+from espalier.ops.coded import EntropyQuantizer
 from espalier.ops.filters import FilterMagnitude, Then
 from espalier.ops.grids import ClippedQuantizer
 from espalier.ops.lamp import Lamp
@@ -23,6 +24,7 @@ KINDS: dict[str, type] = {
         Chain,
         ClippedQuantizer,
         Cubic,
+        EntropyQuantizer,
         FilterMagnitude,
         GlobalMagnitude,
         Lamp,

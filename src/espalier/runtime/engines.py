@@ -1,5 +1,6 @@
 """What runs a network: what a user would pick, and what is compiled here, behind one call."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,9 +164,11 @@ def _torch(subject: Subject, threads: int, batch: int) -> Engine:
 def _torch_compile(subject: Subject, threads: int, batch: int) -> Engine:
     import torch
 
-    run = _by_torch(torch.compile(subject.model, dynamic=False), threads)
     try:
-        run(np.zeros((batch, *subject.graph.input.shape), np.float32))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what its compiler thinks of torch itself
+            run = _by_torch(torch.compile(subject.model, dynamic=False), threads)
+            run(np.zeros((batch, *subject.graph.input.shape), np.float32))
     except Exception as error:  # whatever its compilers say
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(

@@ -48,7 +48,7 @@ class EntropyQuantizer(Operator):
 
     bits: int
     """Bits of a kept weight, sign and magnitude, 2 to 8."""
-    price: float = 0.05
+    price: float = 0.1
     """What a bit costs, in squares of the step, >= 0 and finite; 0 takes the nearest code."""
     quantile: float = 0.995
     """Fraction of the kept weights that the grid spans, above 0 and up to 1."""
@@ -59,7 +59,7 @@ class EntropyQuantizer(Operator):
         if not (math.isfinite(self.price) and self.price >= 0):
             raise ConfigError(
                 f"price is {self.price}; it is what a bit costs in squares of the step, so give a "
-                "finite number >= 0 (0.02 to 0.2 is usual)."
+                "finite number >= 0 (0.05 to 0.5 is usual)."
             )
         _ = self._grid
 

@@ -171,3 +171,23 @@ def test_lines_of_keys() -> None:
     assert line_of(text, "points", "d.e", nth=2) == 7
     assert line_of(text, "points", nth=2) == 6
     assert line_of(text, "axes", "x") is None
+
+
+def test_a_study_may_name_a_recipe() -> None:
+    """In [fixed]: its settings count where the file says nothing; a record doesn't know it."""
+    text = """
+[fixed]
+recipe = "strong"
+lr = 0.2
+[axes]
+max_bytes = [40000, 60000]
+"""
+    plan = make_plan(parse_definition(Source("s.toml", text), default_name="s"), device=CPU)
+    for spec in plan.cells.values():
+        assert (spec.lr, spec.budget, spec.target_density) == (0.2, "lamp", None)
+    assert [spec.max_bytes for spec in plan.cells.values()] == [40000, 60000]
+
+    for table in ("axes", "points"):
+        wrong = f'[{"[points]" if table == "points" else "axes"}]\nrecipe = ["strong"]\n'
+        with pytest.raises(ConfigError, match="there is no setting 'recipe'"):
+            parse_definition(Source("s.toml", wrong), default_name="s")

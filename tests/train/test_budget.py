@@ -77,6 +77,14 @@ def test_every_file_of_the_run_has_the_size(
     assert verify_run(packed, directory.path)[0] > 0
 
 
+def test_layers_with_bits_of_their_own_share_the_size(tmp_path: Path) -> None:
+    """Bits per layer, one budget in bytes."""
+    spec = budget_spec(3000, layer_bits={"0.*": 6, "7.*": 4}, bits=2)
+    size = run_tiny(spec, tmp_path / "run").size_bytes
+    assert size is not None
+    assert LOWEST * 3000 <= size <= 3000
+
+
 def test_more_bytes_are_more_weights(tmp_path: Path) -> None:
     """The density follows the budget."""
     small, large = (

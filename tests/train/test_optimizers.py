@@ -9,7 +9,12 @@ from torch import nn
 from torch.optim import SGD, Adadelta, Adam, AdamW, NAdam, Optimizer
 
 from espalier.records import OPTIMIZERS, RunSpec
-from espalier.train.optimizers import make_optimizer, optimizer_state, restore_optimizer
+from espalier.train.optimizers import (
+    learning_rate,
+    make_optimizer,
+    optimizer_state,
+    restore_optimizer,
+)
 
 MAKERS: list[tuple[type[Optimizer], dict[str, Any]]] = [
     (SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
@@ -64,3 +69,24 @@ def test_each_name_makes_its_optimizer(name: str) -> None:
     assert type(optimizer).__name__.lower() == name
     assert (group["lr"], group["weight_decay"]) == (0.5, 0.25)
     assert name != "sgd" or group["momentum"] == 0.75
+
+
+def test_the_learning_rate_grows_before_it_falls() -> None:
+    """Warm-up is a straight line to the schedule, which it doesn't change afterwards."""
+    spec = RunSpec(lr=0.4, epochs=10, lr_schedule="cosine", warmup_epochs=2)
+    plain = RunSpec(lr=0.4, epochs=10, lr_schedule="cosine")
+    rates = [learning_rate(spec, 100, step) for step in range(100)]
+    cosine = [learning_rate(plain, 100, step) for step in range(100)]
+
+    assert rates[20:] == cosine[20:]
+    assert rates[:20] == pytest.approx([c * (n + 1) / 20 for n, c in enumerate(cosine[:20])])
+    constant = RunSpec(lr=0.4, epochs=10, warmup_epochs=1)
+    assert [learning_rate(constant, 100, step) for step in (0, 4, 9, 10, 99)] == pytest.approx(
+        [0.04, 0.2, 0.4, 0.4, 0.4]
+    )
+
+
+def test_nesterov_reaches_the_optimizer() -> None:
+    """And needs a momentum of SGD."""
+    spec = RunSpec(nesterov=True)
+    assert make_optimizer(spec, network().parameters()).defaults["nesterov"] is True

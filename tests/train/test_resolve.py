@@ -10,6 +10,7 @@ import torch
 from espalier.errors import ConfigError
 from espalier.models import MODELS
 from espalier.records import RunSpec
+from espalier.train.compression import operator_of
 from espalier.train.environment import reproducible, resolve_device, resolve_precision
 from espalier.train.resolve import build_network, resolve_spec
 
@@ -153,3 +154,42 @@ def test_seeds_and_threads_are_put_back() -> None:
 def test_a_spec_is_a_run_spec() -> None:
     """Nothing but its fields goes in."""
     assert isinstance(tiny_spec(), RunSpec)
+
+
+def test_a_recipe_is_resolved_into_settings() -> None:
+    """Those of the recipe, of the network's own options too, and what is given instead."""
+    given = {"recipe": "strong", "bits": 2, "model_options": {"hidden": [64]}, "precision": "fp32"}
+    spec = resolve_spec(given, device=torch.device("cpu"))
+
+    assert (spec.bits, spec.target_density, spec.gamma) == (2, 0.02, 0.0)
+    assert (spec.update, spec.budget, spec.augment) == ("latent", "lamp", True)
+    assert spec.model_options["dropout"] == 0.1
+    assert spec.model_options["hidden"] == [64]
+    assert resolve_spec(spec_settings(spec), device=torch.device("cpu")) == spec
+
+
+def spec_settings(spec: RunSpec) -> dict[str, Any]:
+    """What a record says, as somebody gives it."""
+    return {name: value for name, value in spec.to_json().items() if name != "version"}
+
+
+def test_a_size_brings_what_it_needs() -> None:
+    """Dense weights and a ramp, unless something else was given."""
+    spec = resolve_spec({"max_bytes": 5000, "precision": "fp32"}, device=torch.device("cpu"))
+    assert (spec.update, spec.schedule, spec.gamma) == ("latent", "cubic", 0.0)
+    with pytest.raises(ConfigError, match="give update=latent"):
+        resolve_spec({"max_bytes": 5000, "update": "hybrid"}, device=torch.device("cpu"))
+
+
+def test_a_ramp_runs_between_two_shares_of_the_steps() -> None:
+    """Before and after it the density is constant."""
+    spec = tiny_spec(gamma=0, target_density=0.1, schedule="cubic", ramp_start=0.2, ramp_end=0.7)
+    operator = operator_of(spec, 100)
+    found = [operator.asked_density(step) for step in (0, 20, 21, 69, 70, 99)]
+
+    assert found[0] == found[1] == 1.0
+    assert found[2] is not None
+    assert found[3] is not None
+    assert 1.0 > found[2] > found[3] > 0.1
+    assert found[4] == found[5] == 0.1
+    assert operator_of(spec, 0).asked_density(0) == 0.1

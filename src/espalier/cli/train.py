@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from espalier.cli.settings import given_settings, one_of, size_setting
-from espalier.cli.training import Machine, train_run
+from espalier.cli.training import Machine, ladder_lines, train_run
 from espalier.errors import ConfigError
 
 __all__ = ["train"]
@@ -417,6 +417,8 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
     )
     result, out = train_run(settings, out, machine, max_loss=max_loss)
     typer.echo(json.dumps(result.to_json()) if as_json else summary(result, out))
+    for line in ladder_lines(out) if max_loss is not None and not as_json else ():
+        typer.echo(line)
 
 
 def _layer_bits(given: str) -> tuple[str, int]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from espalier.records import RunResult, RunSpec
     from espalier.train import Baseline
 
-__all__ = ["Machine", "train_run"]
+__all__ = ["Machine", "ladder_lines", "train_run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,22 @@ def train_run(
         spec = training.resolve_spec(_with_teacher(settings, machine), device=target)
         out = out or _default_out(spec)
         return _train(spec, out, machine, compared, initial), out
+
+
+def ladder_lines(out: Path) -> list[str]:
+    """Return what the rungs of a ladder have found, for people, from large to small."""
+    from espalier.cli.sizes import size_text
+    from espalier.cli.summary import percent
+    from espalier.records import read_json
+
+    ladder = read_json(out / "ladder.json")
+    lines = []
+    for rung in sorted(ladder["rungs"], key=lambda rung: -rung["density"]):
+        said = "kept" if rung["run"] == ladder["kept"] else "within" if rung["within"] else "beyond"
+        density, size = percent(100 * rung["density"]), size_text(rung["size_bytes"])
+        accuracy = f"validation {percent(rung['val_accuracy'])}, {rung['lost']:+.2f} points lost"
+        lines.append(f"{said:<14} density {density}, {size}: {accuracy}")
+    return lines
 
 
 def _ladder(

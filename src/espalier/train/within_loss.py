@@ -187,7 +187,7 @@ def _rung_settings(settings: Mapping[str, Any], max_loss: float) -> dict[str, An
 
 
 def _dense(settings: Mapping[str, Any], device: torch.device) -> RunSpec:
-    return resolve_spec(dict(settings) | DENSE, device=device)
+    return resolve_spec({**settings, **DENSE}, device=device)
 
 
 def _finished(dense: Path, spec: RunSpec) -> RunResult:

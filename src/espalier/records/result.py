@@ -70,7 +70,8 @@ class RunResult:
 
     run_id: str
     best: Figures
-    """At the epoch of the highest test accuracy (the paper's choice)."""
+    """At the epoch whose network is kept: that of the highest test accuracy (the paper's choice),
+    or of validation where the spec chooses by that."""
     by_validation: Figures
     """At the epoch of the highest validation accuracy (the honest choice)."""
     last: Figures

@@ -22,7 +22,8 @@ __all__ = ["ByteBudget"]
 FIRST_GUESS = 0.05
 """Density that is looked at first."""
 LOWEST_SHARE = 0.97
-"""Share of the budget that a file takes at least, if the network has so much."""
+"""Share of the budget that a file takes at least, if the network has so much; also what is left to
+the smallest file, whose codes cost a few bytes more or less as weights change."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

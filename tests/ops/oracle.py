@@ -94,7 +94,7 @@ def _filtered(weights, written, filters, gamma, **settings):
     return values, masks
 
 
-def best_filters(weights, density, least):
+def best_filters(weights, density, least, keep_last=False):
     """Masks of the filters of the largest mean square against their tensor's, one by one."""
     scores = []
     for i, w in enumerate(weights):
@@ -104,7 +104,9 @@ def best_filters(weights, density, least):
         mean = math.fsum(squares) / len(squares)
         own = [float(np.float32(s / mean if mean else 0)) for s in squares]
         first = sorted(range(len(w)), key=lambda f, own=own: -own[f])[:least]
+        last = len(scores)
         scores += [(-math.inf if f in first else -own[f], i, f) for f in range(len(w))]
+    scores = scores[:last] if keep_last and scores else scores
     k = max(math.floor(density * len(scores) + 0.5), sum(s == -math.inf for s, _, _ in scores))
     masks = [np.ones(w.shape, bool) for w in weights]
     for _, i, f in sorted(scores)[k:]:

@@ -75,11 +75,17 @@ def _lamp(**settings: Any) -> Row:
 
 
 def _filters(
-    density: float, least: int = 1, *, second: Operator | None = None, settings: Any = (), **p: Any
+    density: float,
+    least: int = 1,
+    *,
+    keep_last: bool = False,
+    second: Operator | None = None,
+    settings: Any = (),
+    **p: Any,
 ) -> Row:
-    first = FilterMagnitude(density=density, least=least)
+    first = FilterMagnitude(density=density, least=least, keep_last=keep_last)
     op = first if second is None else Then(first=first, second=second)
-    given = {"filters": (density, least), **dict(settings)}
+    given = {"filters": (density, least, keep_last), **dict(settings)}
     return Row(op=op, settings=given, **({"alone": False, "by_size": False} | p))
 
 
@@ -143,6 +149,7 @@ ROWS = {
     "filters-0": _filters(0, 0, idempotent=True),
     "filters-1": _filters(1, idempotent=True, by_size=True),
     "filters-least": _filters(0.1, 2, idempotent=True),
+    "filters-but-last": _filters(0.3, 1, keep_last=True, idempotent=True),
     "filters-q4": _chain(
         FilterMagnitude(density=0.4),
         UniformQuantizer(bits=4),

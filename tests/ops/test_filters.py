@@ -72,6 +72,16 @@ def test_biases_stay():
     assert state.written.kept.tolist() == [18, 6, 1]
 
 
+def test_the_last_layer_can_be_kept():
+    """It keeps its filters, and those of the others are counted without it."""
+    weights = drawn((6, 5), (4, 6), (10, 4), (10,))
+    op = FilterMagnitude(density=0.5, keep_last=True)
+    written, _ = op.apply(weights, op.init(weights))
+    assert sum(living(written)) == 5 + 10
+    assert torch.equal(written["w2"], weights["w2"])
+    assert torch.equal(op(weights["w2"]), weights["w2"])
+
+
 def test_a_schedule():
     """Fewer filters stay from step to step."""
     weights, counts = drawn((10, 3)), []

@@ -33,8 +33,9 @@ class FilterMagnitude(Operator):
     Tensors of fewer than two axes (biases, normalizations) and empty ones have no filters and are
     left as they are: a filter without weights gives its bias everywhere.
 
-    The filters of a network's last layer are its classes. Leave it out by a rule that comes first:
-    ``Rule(name="fc4.*", operator=None)``, or with an operator of its own.
+    The filters of a network's last layer are its classes. Keep them by ``keep_last``, where the
+    set's last tensor is that layer's, or by a rule of its own that comes first:
+    ``Rule(name="fc4.*", operator=...)``.
 
     Example:
         >>> import torch
@@ -47,6 +48,8 @@ class FilterMagnitude(Operator):
     """Fraction of the filters that stay, 0 to 1, or a schedule of it."""
     least: int = 1
     """Filters that stay of every tensor at least, >= 0; its best ones."""
+    keep_last: bool = False
+    """Leave the last tensor that has filters whole; ``n`` is of the others then."""
 
     def __post_init__(self) -> None:
         """Refuse a fraction outside 0 to 1, and no count."""
@@ -67,6 +70,7 @@ class FilterMagnitude(Operator):
         everything = torch.zeros_like(moments.max_abs)
         density = value_at(self.density, step)
         filtered = [i for i, t in enumerate(tensors) if t.dim() >= 2 and t.numel()]
+        filtered = filtered[:-1] if self.keep_last else filtered
         if density == 1 or not filtered:
             return Cut(everything)
         scores = [_scores(tensors[i]) for i in filtered]

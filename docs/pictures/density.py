@@ -8,7 +8,7 @@ from espalier.ops import PruneThenQuantize
 
 RATES = (0.005, 0.01, 0.05, 0.1)
 OTHER_GAMMA = ((0.25, 0.01), (0.25, 0.05))
-GAMMA, BITS, EPOCHS, EVERY = 0.625, 4, 5, 8
+GAMMA, BITS, EPOCHS, EVERY = 0.625, 4, 4, 8
 
 
 def course(gamma: float, lr: float) -> tuple[list[int], list[float]]:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from espalier.export.c import Arithmetic, write_c
+from espalier.export.c.packed_functions import LIST
 from espalier.export.graph import Graph
 
-from .test_write_c import GRAPHS, STRICT
+from ..networks import Builder  # noqa: TID252
+from .test_write_c import GRAPHS, SANITIZED, STRICT
 
 BOARD = Path(__file__).parents[3] / "examples" / "cortex-m" / "Makefile"
 ARITHMETICS: list[Arithmetic] = ["float", "int"]
@@ -96,6 +98,33 @@ def test_valgrind_finds_nothing_in_size_mode(
     sources = [str(directory / "net.c"), str(directory / "net_test.c")]
     output_of(["gcc", *STRICT, "-O1", "-g", *sources, "-o", str(program), "-lm"])
     output_of(["valgrind", "-q", "--error-exitcode=1", str(program)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize("name", GRAPHS)
+def test_sanitizers_find_nothing_in_size_mode(
+    tmp_path: Path, name: str, arithmetic: Arithmetic
+) -> None:
+    """Packed weights read and write nothing outside their memory."""
+    needed("gcc")
+    directory = written(GRAPHS[name](), tmp_path / "net", arithmetic, "size")
+    program = tmp_path / "run"
+    sources = [str(directory / "net.c"), str(directory / "net_test.c")]
+    output_of(["gcc", *STRICT, *SANITIZED, *sources, "-o", str(program), "-lm"])
+    assert "net: ok" in output_of([str(program)])
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+def test_filters_too_long_for_a_list(tmp_path: Path, arithmetic: Arithmetic) -> None:
+    """Filters of more nonzeros than are listed on the stack are unpacked block by block."""
+    b = Builder(40, 6, 7, seed=9)
+    b.conv(3, (3, 3), padding=1, density=1.0)
+    b.activation("relu")
+    b.pool("max", 2, 2)
+    assert LIST < 40 * 9
+    directory = written(b.graph(), tmp_path / "net", arithmetic, "size")
+    assert "net: ok" in on_board(directory, "cortex-m4")
 
 
 def test_a_board_that_is_too_small_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby
 
+import numpy as np
+
 from espalier.export.c.loops import border_loops, entry_at, row_loops
 from espalier.export.c.packed import Packed
 from espalier.export.c.steps import ConvolutionStep, LinearStep, Tile
@@ -12,6 +14,9 @@ from espalier.export.c.text import array, indented, offset_type, seen_as
 __all__ = ["Layer", "Numbers", "Written", "packed_convolution", "packed_linear"]
 
 UNIT = {1: "uint8_t", 2: "uint16_t"}
+LIST = 256
+"""Nonzeros of a filter that are unpacked once for a row of blocks, to the stack; where there are
+more, every block unpacks them for itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,50 +150,62 @@ def packed_convolution(layer: Layer, step: ConvolutionStep, store: Store, rest: 
     written.parts.append(taps)
     block = max(tile.vectors for tile in step.tiles) * layer.numbers.lanes
     written.body = [*border_loops(step.output.layout), f"{layer.numbers.sum} a[{block}];"]
+    most = int(layer.packed.nonzeros.max(initial=0))
+    if most <= LIST:
+        unpack = layer.kernel(f"unpack_{step.taps.size}_{step.channel_step}")
+        written.kernels[unpack] = _unpack(unpack, layer, step)
+        lists = f"{_place(step)} at[{max(most, 1)}];"
+        written.body += [lists, f"{layer.numbers.sum} w[{max(most, 1)}];"]
+        begin = [f"const int m = {unpack}(unit, n, value, {layer.function}_tap, at, w);"]
+        inputs = "at, w, m"
+    else:
+        begin, inputs = [], f"unit, n, value, {layer.function}_tap"
     for _, group in groupby(enumerate(step.tiles), key=lambda pair: pair[1].row):
         band = list(group)
-        first = band[0][1]
-        inner = _rows(layer, step, first)
+        blocks = []
         for i, tile in band:
-            put, kernel = f"{layer.function}_store{i}", _sums_name(layer, step, tile)
+            put = f"{layer.function}_store{i}"
+            kernel = layer.kernel(_sizes(step, tile)) + ("_listed" if most <= LIST else "")
             pitch = tile.pitch(step.source.layout.row, layer.numbers.lanes)
             written.parts.append(store(put, tile, pitch))
-            written.kernels[kernel] = _sums(kernel, layer, step, tile)
-            inner += _block(layer, step, tile, kernel, f"{put}(a, {{}}, {rest});")
+            write = _listed_sums if most <= LIST else _sums
+            written.kernels[kernel] = write(kernel, layer, step, tile)
+            blocks += _block(step, tile, kernel, inputs, put, rest)
+        first = band[0][1]
         rows = f"for (int r = 0; r < {first.row_count}; r++) {{"
-        written.body += [rows, *indented(inner), "}"]
+        written.body += [rows, *indented(_filters(layer, step, first, [*begin, *blocks])), "}"]
     return written
 
 
-def _rows(layer: Layer, step: ConvolutionStep, first: Tile) -> list[str]:
-    """Find where a row of blocks begins."""
+def _filters(layer: Layer, step: ConvolutionStep, first: Tile, inner: list[str]) -> list[str]:
+    """Write a loop over all filters of a row of blocks."""
     row, output = step.source.layout.row, step.output.layout
     top = output.start + first.row // step.pool[0] * output.row
-    down = first.rows // step.pool[0] * output.row
-    return [
-        f"const {layer.numbers.x} *xr = x + {step.base + first.row * row}"
-        f" + r * {first.rows * row};",
-        f"{layer.numbers.y} *yr = y + {top} + r * {down};",
-    ]
-
-
-def _block(layer: Layer, step: ConvolutionStep, tile: Tile, kernel: str, put: str) -> list[str]:
-    """Write loops over the blocks of a row and over all filters."""
-    filters, group = layer.packed.counts.size, ""
+    down, filters = first.rows // step.pool[0] * output.row, layer.packed.counts.size
+    group = ""
     if step.group_filters < filters:
         group = f" + f / {step.group_filters} * {step.group_floats}"
-    across = step.pool[1]
-    inner = [
-        f"const {layer.numbers.x} *p = xr + {tile.column} + c * {tile.columns};",
-        f"{layer.numbers.y} *q = yr + {tile.column // across} + c * {tile.columns // across};",
+    begin = f"{step.base + first.row * row} + r * {first.rows * row}{group}"
+    return [
         *layer.first(),
         f"for (int f = 0; f < {filters}; f++) {{",
+        f"    const {layer.numbers.x} *xr = x + {begin};",
+        f"    {layer.numbers.y} *yr = y + {top} + r * {down} + f * {output.plane};",
         f"    const int n = {layer.function}_count[f];",
-        f"    {kernel}(p{group}, unit, n, value, {layer.function}_tap, a);",
-        f"    {put.format(f'q + f * {step.output.layout.plane}')}",
+        *indented(inner),
         *indented(layer.next("f")),
         "}",
     ]
+
+
+def _block(
+    step: ConvolutionStep, tile: Tile, kernel: str, inputs: str, put: str, rest: str
+) -> list[str]:
+    """Write a loop over the blocks of a row."""
+    across = step.pool[1]
+    p = f"xr + {tile.column} + c * {tile.columns}"
+    q = f"yr + {tile.column // across} + c * {tile.columns // across}"
+    inner = [f"{kernel}({p}, {inputs}, a);", f"{put}(a, {q}, {rest});"]
     return [f"for (int c = 0; c < {tile.column_count}; c++) {{", *indented(inner), "}"]
 
 
@@ -226,40 +243,97 @@ def _product(name: str, layer: Layer) -> str:
     )
 
 
-def _sums_name(layer: Layer, step: ConvolutionStep, tile: Tile) -> str:
+def _sizes(step: ConvolutionStep, tile: Tile) -> str:
     sizes = (tile.rows, tile.vectors // tile.rows, step.source.layout.row)
-    taps = (step.taps.size, step.channel_step)
-    return layer.kernel("_".join(map(str, sizes + taps)))
+    return "_".join(map(str, (*sizes, step.taps.size, step.channel_step)))
+
+
+def _walk(step: ConvolutionStep) -> list[str]:
+    """Go on to the channel that weight t is of."""
+    if step.taps.size == 1:
+        return [f"x += t * {step.channel_step};", "t = 0;"]
+    return [
+        f"while (t >= {step.taps.size}) {{",
+        f"    t -= {step.taps.size};",
+        f"    x += {step.channel_step};",
+        "}",
+    ]
+
+
+def _place(step: ConvolutionStep) -> str:
+    """Return the type of where inputs lie, from the window's start."""
+    last = int(step.taps.max()) + step.channel_step * step.source.layout.channels
+    return offset_type(np.array(last))
+
+
+def _unpack(name: str, layer: Layer, step: ConvolutionStep) -> str:
+    """Write what lists the nonzeros of a filter: where their inputs lie, and their values."""
+    kind, place = layer.numbers.sum, _place(step)
+    found = [*_walk(step), f"at[m] = ({place})(x + tap[t++]);", "weight[m++] = w;"]
+    unit, tap = UNIT[layer.packed.units.itemsize], offset_type(step.taps)
+    return "\n".join(
+        [
+            f"static int {name}(const {unit} *restrict unit, int n,",
+            f"    const {layer.numbers.value} *restrict value, const {tap} *restrict tap,",
+            f"    {place} *restrict at, {kind} *restrict weight)",
+            "{",
+            "    int t = 0, m = 0, x = 0;",
+            *indented(_unpacked(layer.packed, kind, "t += {};", found)),
+            "    return m;",
+            "}",
+            "",
+        ]
+    )
+
+
+def _listed_sums(name: str, layer: Layer, step: ConvolutionStep, tile: Tile) -> str:
+    """Write a block of sums over a list of nonzeros."""
+    parameters = (
+        f"const {layer.numbers.x} *restrict x, const {_place(step)} *restrict at,\n"
+        f"    const {layer.numbers.sum} *restrict weight, int m"
+    )
+    loop = [
+        "for (int k = 0; k < m; k++) {",
+        f"    const {layer.numbers.x} *p = x + at[k];",
+        f"    const {layer.numbers.sum} w = weight[k];",
+        *indented(_additions(layer, step, tile)),
+        "}",
+    ]
+    return _block_of_sums(name, layer, tile, parameters, loop)
 
 
 def _sums(name: str, layer: Layer, step: ConvolutionStep, tile: Tile) -> str:
-    """Write a block of sums for one filter."""
-    lanes, kind = layer.numbers.lanes, layer.numbers.sum
-    across, row, taps = tile.vectors // tile.rows, step.source.layout.row, step.taps.size
-    places = [h * row + w * lanes for h in range(tile.rows) for w in range(across)]
-    lane = f"for (int i = 0; i < {lanes}; i++)"
-    walk = [f"x += t * {step.channel_step};", "t = 0;"]
-    if taps > 1:
-        walk = [
-            f"while (t >= {taps}) {{",
-            f"    t -= {taps};",
-            f"    x += {step.channel_step};",
-            "}",
-        ]
+    """Write a block of sums that unpacks one filter."""
+    parameters = f"{layer.parameters()},\n    const {offset_type(step.taps)} *restrict tap"
     found = [
-        *walk,
+        *_walk(step),
         f"const {layer.numbers.x} *p = x + tap[t++];",
-        *(f"{lane} a{j}[i] += w * p[{place} + i];" for j, place in enumerate(places)),
+        *_additions(layer, step, tile),
     ]
+    loop = ["int t = 0;", *_unpacked(layer.packed, layer.numbers.sum, "t += {};", found)]
+    return _block_of_sums(name, layer, tile, parameters, loop)
+
+
+def _additions(layer: Layer, step: ConvolutionStep, tile: Tile) -> list[str]:
+    lanes, row = layer.numbers.lanes, step.source.layout.row
+    across = range(tile.vectors // tile.rows)
+    places = [h * row + w * lanes for h in range(tile.rows) for w in across]
+    return [
+        f"for (int i = 0; i < {lanes}; i++) a{j}[i] += w * p[{place} + i];"
+        for j, place in enumerate(places)
+    ]
+
+
+def _block_of_sums(name: str, layer: Layer, tile: Tile, parameters: str, loop: list[str]) -> str:
+    lanes, kind = layer.numbers.lanes, layer.numbers.sum
+    lane = f"for (int i = 0; i < {lanes}; i++)"
     return "\n".join(
         [
-            f"static void {name}({layer.parameters()},",
-            f"    const {offset_type(step.taps)} *restrict tap, {kind} *restrict y)",
+            f"static void {name}({parameters}, {kind} *restrict y)",
             "{",
-            "    int t = 0;",
             *(f"    {kind} a{j}[{lanes}];" for j in range(tile.vectors)),
             *(f"    {lane} a{j}[i] = 0;" for j in range(tile.vectors)),
-            *indented(_unpacked(layer.packed, kind, "t += {};", found)),
+            *indented(loop),
             *(f"    {lane} y[{j * lanes} + i] = a{j}[i];" for j in range(tile.vectors)),
             "}",
             "",

@@ -1,5 +1,6 @@
 """Which settings somebody gave on a command line, so that a recipe fills in the others."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import typer
 from espalier.cli.sizes import parse_size
 from espalier.errors import ConfigError
 
-__all__ = ["given_settings", "one_of", "size_setting"]
+__all__ = ["bits_of_layers", "given_settings", "named_option", "one_of", "size_setting"]
 
 
 def given_settings(context: typer.Context, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,6 +42,25 @@ def size_setting(max_bytes: str | None) -> dict[str, int]:
         ConfigError: it is no size.
     """
     return {} if max_bytes is None else {"max_bytes": parse_size(max_bytes, option="--max-bytes")}
+
+
+def named_option(given: str) -> tuple[str, Any]:
+    """Return an option's name and its value: JSON where it reads as that, else the words."""
+    name, equals, value = given.partition("=")
+    if not (name and equals):
+        raise ConfigError(f"--option {given}: expected NAME=VALUE, as in initialization=xavier.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def bits_of_layers(given: str) -> tuple[str, int]:
+    """Return a pattern of names and its bits."""
+    pattern, _, bits = given.rpartition("=")
+    if not (pattern and bits.isascii() and bits.isdigit()):
+        raise ConfigError(f"--layer-bits {given}: expected PATTERN=BITS, as in conv1.*=8.")
+    return pattern, int(bits)
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

@@ -6,9 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from espalier.cli.settings import given_settings, one_of, size_setting
+from espalier.cli.settings import (
+    bits_of_layers,
+    given_settings,
+    named_option,
+    one_of,
+    size_setting,
+)
 from espalier.cli.training import Machine, ladder_lines, train_run
-from espalier.errors import ConfigError
 
 __all__ = ["train"]
 
@@ -28,8 +33,8 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
     recipe: Annotated[
         str,
         typer.Option(
-            help="Defaults of the options below: paper, as they are shown, or strong, several "
-            "times smaller: docs/recipe.md. What you give counts instead.",
+            help="Defaults of the options below: paper, as they are shown, or strong, for the "
+            "smallest networks: docs/recipe.md. What you give counts instead.",
             rich_help_panel=COMPRESSION,
         ),
     ] = "paper",
@@ -348,9 +353,9 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
     """Train a network that grows up small, and record the run.
 
     The defaults are the paper's network and data with the settings of its authors' code; --recipe
-    strong has others. Say how small in one of --max-bytes, --target-density, --max-loss and
-    --gamma. A run can
-    be killed at any moment: the same command with --resume goes on, and ends with the same bits.
+    strong has others. One of --max-bytes, --target-density, --max-loss and --gamma says how small.
+    A run can be killed at any moment: the same command with --resume goes on, and ends with the
+    same bits.
     """
     from espalier.cli.summary import summary
     from espalier.train.packing import weights_file
@@ -387,13 +392,13 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
         "std_correction": std_correction,
         "order": order,
         "dense_epochs": dense_epochs,
-        "model_options": dict(_option(given) for given in option or ()),
+        "model_options": dict(named_option(given) for given in option or ()),
         "augment": augment,
         "precision": precision,
         "seed": seed,
         "limit_train": limit_train,
         "budget": budget,
-        "layer_bits": dict(_layer_bits(given) for given in layer_bits or ()),
+        "layer_bits": dict(bits_of_layers(given) for given in layer_bits or ()),
         "grid_quantile": grid_quantile,
         "ramp_start": ramp_start,
         "ramp_end": ramp_end,
@@ -419,22 +424,3 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
     typer.echo(json.dumps(result.to_json()) if as_json else summary(result, out))
     for line in ladder_lines(out) if max_loss is not None and not as_json else ():
         typer.echo(line)
-
-
-def _layer_bits(given: str) -> tuple[str, int]:
-    """Return a pattern of names and its bits."""
-    pattern, _, bits = given.rpartition("=")
-    if not (pattern and bits.isascii() and bits.isdigit()):
-        raise ConfigError(f"--layer-bits {given}: expected PATTERN=BITS, as in conv1.*=8.")
-    return pattern, int(bits)
-
-
-def _option(given: str) -> tuple[str, Any]:
-    """Return an option's name and its value: JSON where it reads as that, else the words."""
-    name, equals, value = given.partition("=")
-    if not (name and equals):
-        raise ConfigError(f"--option {given}: expected NAME=VALUE, as in initialization=xavier.")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value

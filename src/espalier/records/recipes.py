@@ -37,7 +37,7 @@ STRONG: dict[str, Any] = {
 RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"paper": MappingProxyType({}), "strong": MappingProxyType(STRONG)}
 )
-"""``paper``: the defaults of a run. ``strong``: several times smaller, see docs/recipe.md."""
+"""``paper``: the defaults of a run. ``strong``: for the smallest networks, see docs/recipe.md."""
 
 FLIPPABLE = ("cifar10",)
 """Data sets whose samples stay what they are when flipped and shifted."""

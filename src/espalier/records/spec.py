@@ -57,6 +57,7 @@ LATER = (
     "order",
     "dense_epochs",
     "layer_bits",
+    "filter_density",
 )
 """Settings that came after the first records. They are written only where they differ from their
 defaults, so that every earlier run keeps its record and its name."""
@@ -171,6 +172,9 @@ class RunSpec:
     layer_bits: Mapping[str, int] | None = None
     """Bits by pattern of parameter names, instead of ``bits``, 1 to 32; a budget is still of all
     together. None gives all of them the same."""
+    filter_density: float | None = None
+    """Fraction of whole filters and neurons that stay, in (0, 1], those of the last layer aside,
+    before weights are pruned; None leaves all."""
 
     def __post_init__(self) -> None:
         """Check every setting and bring numbers into one form."""
@@ -197,6 +201,7 @@ class RunSpec:
         self._check_budget()
         self._check_reading()
         self._check_layer_bits()
+        self._check_filters()
         for name in ("strict", "augment", "nesterov", "biases", "jointly", "std_zeros"):
             _flag(name, getattr(self, name))
         object.__setattr__(self, "model_options", _json_object("model_options", self.model_options))
@@ -280,11 +285,26 @@ class RunSpec:
                 "parameter; give one of them."
             )
 
+    def _check_filters(self) -> None:
+        if self.filter_density is None:
+            return
+        object.__setattr__(self, "filter_density", _number("filter_density", self.filter_density))
+        if not 0 < self.filter_density <= 1:
+            raise ConfigError(
+                f"filter_density={self.filter_density}: expected a fraction in (0, 1]; 1 keeps "
+                "every filter."
+            )
+        if self.jointly:
+            raise ConfigError(
+                "jointly takes each layer by itself, and filter_density is of all layers; give one "
+                "of them."
+            )
+
     @property
     def compresses(self) -> bool:
         """Whether anything is compressed; the dense baseline is gamma 0 at 32 bits."""
         asked = self.target_density is not None or self.max_bytes is not None
-        mixed = self.layer_bits is not None
+        mixed = self.layer_bits is not None or self.filter_density is not None
         return asked or mixed or self.gamma > 0 or self.bits < DENSE_BITS
 
     def to_json(self) -> dict[str, Any]:

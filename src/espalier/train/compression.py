@@ -14,6 +14,7 @@ from espalier.ops import (
     Chain,
     ClippedQuantizer,
     Cubic,
+    FilterMagnitude,
     GlobalMagnitude,
     Lamp,
     Linear,
@@ -22,6 +23,7 @@ from espalier.ops import (
     Quantizer,
     Schedule,
     StdThreshold,
+    Then,
     UniformQuantizer,
     value_at,
 )
@@ -42,7 +44,8 @@ def operator_of(
 ) -> Operator:
     """Return what the spec does to weights: prune by deviation, then quantize (eq. 1 to 4).
 
-    With a density the best weights of all layers together stay instead, by the spec's budget.
+    With a density the best weights of all layers together stay instead, by the spec's budget. Whole
+    filters go first where the spec asks for it, but for those of the last layer.
 
     Args:
         spec: of the run.
@@ -50,12 +53,16 @@ def operator_of(
         density: that shall stay; None leaves it to the spec, which must not ask for a size then.
         model: the network, where the spec gives some of its layers bits of their own.
     """
-    return Chain(
+    chain = Chain(
         prune=_pruner(spec, planned_steps, density),
         quantize=_quantizer(spec) if model is None else _mixed(spec, model),
         quantize_first=spec.order == "qp",
         jointly=spec.jointly,
     )
+    if spec.filter_density is None:
+        return chain
+    ramp = _ramp(spec, 1.0, spec.filter_density, planned_steps)
+    return Then(first=FilterMagnitude(density=ramp, keep_last=True), second=chain)
 
 
 def _quantizer(spec: RunSpec) -> UniformQuantizer | ClippedQuantizer:

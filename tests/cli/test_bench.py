@@ -57,6 +57,15 @@ def test_json_for_programs(espalier: Command, file: Path) -> None:
     assert (row["engine"], row["batch"], row["accuracy"]) == ("torch", 3, None)
 
 
+def test_a_network_of_ones_own(espalier: Command, file: Path) -> None:
+    """What --model builds is filled and measured; another network is refused."""
+    options = ("--engines", "torch", *QUICK)
+    assert espalier("bench", file, "--model", "resnet20", *options).code == 0
+    done = espalier("bench", file, "--model", "paper_cnn", *options)
+    assert done.code == 2
+    assert "the file's network is not this model" in done.err
+
+
 def test_images_of_ones_own(espalier: Command, file: Path, tmp_path: Path) -> None:
     """They are run and calibrate; those of another size are named."""
     folder = tmp_path / "images"

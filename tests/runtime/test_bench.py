@@ -258,6 +258,24 @@ def test_samples_that_do_not_fit(images: Dataset, tmp_path: Path) -> None:
         from_files(tmp_path, Metadata(input=INPUT), SHAPE)
 
 
+def test_labels_that_the_network_has_no_outputs_for(images: Dataset, subject: Subject) -> None:
+    """Four classes are too many for a network of three; said before anything is timed."""
+    samples = noise(Metadata(input=INPUT), SHAPE)
+    samples = replace(samples, labels=np.full(30, 3))
+    with pytest.raises(ConfigError, match=r"noise, test set has 4 classes; .* gives \(3,\)"):
+        bench(replace(subject, samples=samples), engines=["torch"])
+
+
+def test_a_file_that_onnxruntime_can_not_open(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own words are in the row."""
+    (subject.folder / "broken.onnx").write_bytes(b"no model")
+    monkeypatch.setitem(subject._written, "float", subject.folder / "broken.onnx")
+    (row,) = bench(subject, engines=["ort-fp32"], seconds=0.01)
+    assert "ONNX Runtime can't open the profile 'float': " in (row.missing or "")
+
+
 def test_wrong_settings(subject: Subject) -> None:
     """Unknown engines and numbers out of bounds are refused."""
     with pytest.raises(ConfigError, match=r"no engine 'ort-int'; .* Did you mean 'ort-int8'"):

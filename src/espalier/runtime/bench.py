@@ -112,7 +112,8 @@ def bench(
         say: is told what is going on, before each step that may take a while.
 
     Raises:
-        ConfigError: an unknown engine, or a number out of its bounds.
+        ConfigError: an unknown engine, a number out of its bounds, or labels without outputs for
+            them.
         DataError: a sample is of another size than the network takes.
     """
     check_engines(engines)
@@ -121,6 +122,7 @@ def bench(
             f"batch={batch}, threads={threads}, seconds={seconds}, limit={limit}: each must be "
             "above 0."
         )
+    _check_labels(subject)
     inputs = subject.samples.first(batch)
     rows = {
         name: Row(network=subject.path.stem, engine=name, batch=batch, threads=threads)
@@ -143,6 +145,17 @@ def bench(
             share, count = accuracy(engine, subject.samples.labelled(limit))
             rows[name] = replace(rows[name], accuracy=share, labelled=count)
     return list(rows.values())
+
+
+def _check_labels(subject: Subject) -> None:
+    labels, outputs = subject.samples.labels, subject.graph.output.shape
+    if labels is None:
+        return
+    classes = int(labels.max(initial=-1)) + 1
+    if len(outputs) != 1 or outputs[0] < classes:
+        raise ConfigError(
+            f"{subject.samples.source} has {classes} classes; the network gives {outputs}."
+        )
 
 
 def time_in_turns(

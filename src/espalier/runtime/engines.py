@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.artifact import DEFAULT_MAX_BYTES, Metadata, open_artifact
-from espalier.errors import ConfigError, StorageError, nearest
+from espalier.errors import ConfigError, ExportError, StorageError, nearest
 from espalier.export.graph import Graph
 from espalier.export.onnx import Profile, write_onnx
 from espalier.export.onnx.builder import require
@@ -109,14 +109,17 @@ def open_subject(
         metadata = opened.metadata
         values = sum(info.size for info in opened.infos.values())
     network = load(path, model, max_bytes=max_bytes)
+    shape = input_shape if metadata.input is None else tuple(metadata.input["shape"])
+    found = None if shape is None else samples(metadata, shape)  # a trace takes seconds: before it
     graph = graph_of(path, network, input_shape=input_shape, max_bytes=max_bytes)
+    assert found is not None  # noqa: S101  # without a shape there is no graph
     return Subject(
         path=path,
         metadata=metadata,
         graph=graph,
         model=network,
         float32_bytes=4 * values,
-        samples=samples(metadata, graph.input.shape),
+        samples=found,
         folder=folder,
     )
 
@@ -214,7 +217,10 @@ def _ort(name: str, subject: Subject, profile: Profile, threads: int, note: str 
     options.log_severity_level = 3
     # Threads that wait by spinning would take the cores from the engine whose turn is next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    try:
+        session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # each of its errors is a class of its own
+        raise ExportError(f"ONNX Runtime can't open the profile '{profile}': {error}") from error
     source = subject.graph.input.name
 
     def run(inputs: Floats) -> NDArray[Any]:

@@ -36,3 +36,15 @@ def test_what_is_no_pattern_with_bits(espalier: Command, tmp_path: Path) -> None
     assert ended.code == 2
     assert "'cnv1.*' matches no compressed parameter" in ended.err
     assert not (tmp_path / "run").exists()
+
+
+def test_filters_and_on_to_the_smaller_file(espalier: Command, tmp_path: Path) -> None:
+    """Half of the filters go in training, and out of the file."""
+    given = ("--filter-density", "0.5", "--update", "latent")
+    assert espalier("train", *RUN, *given, "--out", tmp_path / "run").code == 0
+    assert espalier("pack", tmp_path / "run", "-o", tmp_path / "net.espalier").code == 0
+    ended = espalier("shrink", tmp_path / "net.espalier", "-o", tmp_path / "s.espalier", "--json")
+    told = json.loads(ended.out)
+    assert told["parameters"] < told["parameters_before"]
+    assert told["layers"]["fc2"] == [11, 11]
+    assert told["network"]["options"]["hidden"] < 96

@@ -134,6 +134,14 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             rich_help_panel=COMPRESSION,
         ),
     ] = 8,
+    filter_density: Annotated[
+        float | None,
+        typer.Option(
+            help="Keep this fraction of whole filters and neurons, before weights are pruned; the "
+            "last layer keeps all. `espalier shrink` removes the others.",
+            rich_help_panel=COMPRESSION,
+        ),
+    ] = None,
     layer_bits: Annotated[
         list[str] | None,
         typer.Option(
@@ -408,6 +416,7 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
         "choose": choose,
         "gamma": gamma,
         "target_density": target_density,
+        "filter_density": filter_density,
         "dropout": dropout,
     }
     settings = given_settings(context, settings) | size_setting(max_bytes)

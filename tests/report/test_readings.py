@@ -134,6 +134,7 @@ def test_a_diverged_run_is_at_chance_and_has_pruned_nothing(study: Study) -> Non
     assert reading.cells[0.625, 4].accuracy == 10.0
     assert reading.cells[0.625, 4].density is None
     assert reading.terms["way_4"] == 2.0
+    assert reading.terms["full"] == 0.0
 
 
 def test_two_update_rules_make_a_reading_of_their_own(study: Study) -> None:

@@ -220,7 +220,7 @@ def _terms(
         {
             "rescue_4": shares["rescue_4"],
             "rescue_8": shares["rescue_8"],
-            "full": ((0.0 if full is None else full) - _published(0.0, 4)[1]) / FULL,
+            "full": ((1.0 if full is None else full) - _published(0.0, 4)[1]) / FULL,
         },
         {"bits": shares["bits"], "dense": shares["dense"]},
         {f"way_{b}": _way_left(cells[STRENGTH, b].density, b) / WAY for b in (4, 8)},

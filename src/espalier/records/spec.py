@@ -1,13 +1,20 @@
 """What a run is: every setting that decides its weights, written out."""
 
 import hashlib
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from espalier.errors import ConfigError, RecordError, nearest
+from espalier.errors import ConfigError, RecordError
+from espalier.records.checks import (
+    at_least,
+    choice,
+    flag,
+    integer,
+    json_object,
+    number,
+    text,
+)
 from espalier.records.serial import VERSION, canonical, check_keys, require_version
 
 __all__ = [
@@ -179,37 +186,37 @@ class RunSpec:
     def __post_init__(self) -> None:
         """Check every setting and bring numbers into one form."""
         for name in ("gamma", "lr", "momentum", "weight_decay"):
-            object.__setattr__(self, name, _number(name, getattr(self, name)))
-        _at_least("gamma", self.gamma, 0.0, "0 prunes nothing")
-        _at_least("weight_decay", self.weight_decay, 0.0, "0 decays nothing")
+            object.__setattr__(self, name, number(name, getattr(self, name)))
+        at_least("gamma", self.gamma, 0.0, "0 prunes nothing")
+        at_least("weight_decay", self.weight_decay, 0.0, "0 decays nothing")
         if self.lr <= 0:
             raise ConfigError(f"lr={self.lr}: expected a learning rate > 0.")
         if not 0 <= self.momentum < 1:
             raise ConfigError(f"momentum={self.momentum}: expected a number in [0, 1).")
-        _integer("bits", self.bits, 1, DENSE_BITS, "32 leaves values as they are")
-        _integer("epochs", self.epochs, 1 if self.initial is None else 0)
-        _integer("patience", self.patience, 0, note="0 never stops early")
-        _integer("batch_size", self.batch_size, 1)
-        _integer("seed", self.seed, 0, MAX_SEED)
+        integer("bits", self.bits, 1, DENSE_BITS, "32 leaves values as they are")
+        integer("epochs", self.epochs, 1 if self.initial is None else 0)
+        integer("patience", self.patience, 0, note="0 never stops early")
+        integer("batch_size", self.batch_size, 1)
+        integer("seed", self.seed, 0, MAX_SEED)
         if self.limit_train is not None:
-            _integer("limit_train", self.limit_train, 1)
+            integer("limit_train", self.limit_train, 1)
         self._check_target()
         for name, known in _CHOICES.items():
-            _choice(name, getattr(self, name), known)
+            choice(name, getattr(self, name), known)
         for name in ("data", "model"):
-            _text(name, getattr(self, name))
+            text(name, getattr(self, name))
         self._check_budget()
         self._check_reading()
         self._check_layer_bits()
         self._check_filters()
         for name in ("strict", "augment", "nesterov", "biases", "jointly", "std_zeros"):
-            _flag(name, getattr(self, name))
-        object.__setattr__(self, "model_options", _json_object("model_options", self.model_options))
+            flag(name, getattr(self, name))
+        object.__setattr__(self, "model_options", json_object("model_options", self.model_options))
 
     def _check_target(self) -> None:
         if self.target_density is None:
             return
-        object.__setattr__(self, "target_density", _number("target_density", self.target_density))
+        object.__setattr__(self, "target_density", number("target_density", self.target_density))
         if not 0 < self.target_density <= 1:
             raise ConfigError(
                 f"target_density={self.target_density}: expected a fraction in (0, 1]; 1 keeps "
@@ -223,7 +230,7 @@ class RunSpec:
 
     def _check_budget(self) -> None:
         for name in ("ramp_start", "ramp_end", "grid_quantile"):
-            object.__setattr__(self, name, _number(name, getattr(self, name)))
+            object.__setattr__(self, name, number(name, getattr(self, name)))
         if not 0 <= self.ramp_start < self.ramp_end <= 1:
             raise ConfigError(
                 f"ramp_start={self.ramp_start} and ramp_end={self.ramp_end}: a schedule runs "
@@ -236,16 +243,16 @@ class RunSpec:
                 f"grid_quantile={self.grid_quantile} with rounding={self.rounding}: a grid that "
                 "ends below the largest weight rounds to nearest; leave one of them out."
             )
-        _integer("warmup_epochs", self.warmup_epochs, 0)
-        _integer("recalibrate", self.recalibrate, 0, note="0 keeps the statistics of training")
+        integer("warmup_epochs", self.warmup_epochs, 0)
+        integer("recalibrate", self.recalibrate, 0, note="0 keeps the statistics of training")
         for name in ("initial", "teacher"):
             if getattr(self, name) is not None:
-                _text(name, getattr(self, name))
+                text(name, getattr(self, name))
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ConfigError("nesterov looks ahead along the momentum of sgd; give both.")
         if self.max_bytes is None:
             return
-        _integer("max_bytes", self.max_bytes, 1)
+        integer("max_bytes", self.max_bytes, 1)
         if self.gamma > 0 or self.target_density is not None:
             raise ConfigError(
                 f"max_bytes={self.max_bytes}, gamma={self.gamma} and target_density="
@@ -258,8 +265,8 @@ class RunSpec:
             )
 
     def _check_reading(self) -> None:
-        _integer("std_correction", self.std_correction, 0, 1, "the variance is over n, or n - 1")
-        _integer("dense_epochs", self.dense_epochs, 0)
+        integer("std_correction", self.std_correction, 0, 1, "the variance is over n, or n - 1")
+        integer("dense_epochs", self.dense_epochs, 0)
         if self.dense_epochs and self.dense_epochs >= self.epochs:
             raise ConfigError(
                 f"dense_epochs={self.dense_epochs} of epochs={self.epochs}: nothing would be "
@@ -274,11 +281,11 @@ class RunSpec:
     def _check_layer_bits(self) -> None:
         if self.layer_bits is None:
             return
-        object.__setattr__(self, "layer_bits", _json_object("layer_bits", self.layer_bits))
+        object.__setattr__(self, "layer_bits", json_object("layer_bits", self.layer_bits))
         if not self.layer_bits:
             raise ConfigError("layer_bits={}: expected patterns of names with their bits, or null.")
         for pattern, bits in self.layer_bits.items():
-            _integer(f"layer_bits[{pattern!r}]", bits, 1, DENSE_BITS)
+            integer(f"layer_bits[{pattern!r}]", bits, 1, DENSE_BITS)
         if self.jointly:
             raise ConfigError(
                 "jointly gives kernel and bias of a layer one grid, and layer_bits one to each "
@@ -288,7 +295,7 @@ class RunSpec:
     def _check_filters(self) -> None:
         if self.filter_density is None:
             return
-        object.__setattr__(self, "filter_density", _number("filter_density", self.filter_density))
+        object.__setattr__(self, "filter_density", number("filter_density", self.filter_density))
         if not 0 < self.filter_density <= 1:
             raise ConfigError(
                 f"filter_density={self.filter_density}: expected a fraction in (0, 1]; 1 keeps "
@@ -367,54 +374,3 @@ _CHOICES = {
     "choose": CHOICES,
     "order": ORDERS,
 }
-
-
-def _number(name: str, value: Any) -> float:
-    """Return a finite float; -0.0 becomes 0.0, so that equal numbers have one text."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{name}={value!r}: expected a finite number.")
-    return float(value) + 0.0
-
-
-def _at_least(name: str, value: float, least: float, note: str) -> None:
-    if value < least:
-        raise ConfigError(f"{name}={value}: expected a number >= {least:g} ({note}).")
-
-
-def _integer(name: str, value: Any, least: int, most: int | None = None, note: str = "") -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        pass
-    elif most is None or value <= most:
-        return
-    bounds = f">= {least}" if most is None else f"from {least} to {most}"
-    raise ConfigError(
-        f"{name}={value!r}: expected an integer {bounds}{f' ({note})' if note else ''}."
-    )
-
-
-def _choice(name: str, value: Any, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ConfigError(
-            f"{name}={value!r}: expected one of {', '.join(known)}.{nearest(str(value), known)}"
-        )
-
-
-def _text(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{name}={value!r}: expected a name.")
-
-
-def _flag(name: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name}={value!r}: expected true or false.")
-
-
-def _json_object(name: str, options: Any) -> dict[str, Any]:
-    """Return a copy in JSON's own types (tuples become lists), keys sorted."""
-    if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
-        raise ConfigError(f"{name}={options!r}: expected names with their values.")
-    try:
-        copied: dict[str, Any] = json.loads(canonical(dict(options)))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name}={options!r}: {error}; expected JSON values.") from error
-    return copied

@@ -64,6 +64,7 @@ def cases(settings):
     )
     found += [
         (settings(learned, update="latent"), 4),
+        (settings(Lamp(density=0.4, every=3), update="latent"), 4),
         (settings(EntropyQuantizer(bits=3, price=0.2), update="latent"), 4),
         (settings(learned, update="hybrid", steps_per_epoch=3), 4),
         (settings(threshold, optimizer="adam", update="latent", start_step=2), 5),

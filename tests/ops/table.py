@@ -71,6 +71,7 @@ def _chain(prune: Operator, quantize: Any, settings: dict[str, Any], **p: Any) -
 
 def _lamp(**settings: Any) -> Row:
     op = Lamp(**settings)
+    settings.pop("every", None)  # of a first pass it says nothing
     return Row(op=op, settings={"lamp": True} | settings, idempotent=True, alone=False)
 
 
@@ -144,6 +145,7 @@ ROWS = {
     "lamp": _lamp(density=0.4),
     "lamp-0": _lamp(density=0),
     "lamp-1": _lamp(density=1),
+    "lamp-every": _lamp(density=0.4, every=5),
     "lamp-least": _lamp(density=0.7, least=1),
     "filters": _filters(0.4, idempotent=True),
     "filters-0": _filters(0, 0, idempotent=True),

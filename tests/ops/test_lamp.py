@@ -1,5 +1,7 @@
 """The layer-adaptive budget: its score by hand, exact counts, and both ways to find them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -122,3 +124,32 @@ def test_density_that_is_no_fraction():
     """A budget is a fraction of the weights."""
     with pytest.raises(ConfigError, match=r"density is 1.5; .*from 0 to 1"):
         Lamp(density=1.5)
+
+
+def test_selecting_every_few_steps():
+    """Between two selections the thresholds stay, whatever the weights do; then all is exact."""
+    op, w = Lamp(density=0.2, every=3), normal(500, 1)
+    thresholds, kept = [], []
+    state = None
+    for step in range(7):
+        _, state = apply_to(op, w * np.float32(1 + step / 10), normal(50, 2), state=state)
+        thresholds.append(state.written.threshold.tolist())
+        kept.append(int(state.written.kept.sum()))
+    assert thresholds[0] == thresholds[1] == thresholds[2] != thresholds[3]
+    assert thresholds[3] == thresholds[5] != thresholds[6]
+    assert kept[0] == kept[3] == kept[6] == 110
+    assert kept[0] < kept[1] < kept[2]
+
+
+def test_the_first_pass_selects_at_any_step():
+    """A pass that starts between two selections has no thresholds to go on with."""
+    op, w = Lamp(density=0.2, every=100), {"w": torch.from_numpy(normal(500, 1))}
+    _, state = op.apply(w, replace(op.init(w), step=7))
+    assert state.written.kept.item() == 100
+
+
+@pytest.mark.parametrize("every", [0, -1, 2.0, True])
+def test_every_that_is_no_count(every):
+    """It counts steps."""
+    with pytest.raises(ConfigError, match=r"every is .*give a whole number >= 1"):
+        Lamp(density=0.1, every=every)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from espalier.errors import ConfigError
-from espalier.ops.base import Operator, Sweep
+from espalier.ops.base import Operator, Sweep, later
 from espalier.ops.kernels import ALL_TIES, Cut, Moments, keep_largest
 from espalier.ops.prune import check_density, count_of
 from espalier.ops.schedules import Schedule, value_at
@@ -24,7 +24,7 @@ MARGIN = 1.3
 """How much further down than the sample said."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Lamp(Operator):
     """Share one budget among layers by the layer-adaptive score (Lee et al., ICLR 2021).
 
@@ -47,6 +47,9 @@ class Lamp(Operator):
     """Weights of every tensor that stay whatever their score, >= 0; all of a smaller tensor. It
     protects biases and small first and last layers. A budget that is too small for it goes to the
     largest of every tensor first, then to the second largest."""
+    every: int = later(1)
+    """Training steps from one selection to the next, >= 1. Between two the thresholds stay, and
+    with the weights the number of those that pass them moves a little; it saves the sorting."""
 
     def __post_init__(self) -> None:
         """Refuse a fraction outside 0 to 1, and less than no weights."""
@@ -55,6 +58,12 @@ class Lamp(Operator):
             raise ConfigError(
                 f"least is {self.least!r}; it is the number of weights of every tensor that stay, "
                 "so give a whole number >= 0."
+            )
+
+        if isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1:
+            raise ConfigError(
+                f"every is {self.every!r}; it is the number of steps from one selection of weights "
+                "to the next, so give a whole number >= 1."
             )
 
     @property
@@ -66,6 +75,15 @@ class Lamp(Operator):
         """Return each tensor's threshold and quota of ties."""
         k = count_of(self.density, tensors, step)
         return _keep_best(tensors, k, self.least)
+
+    def cut_from(
+        self, tensors: Sequence[Tensor], moments: Moments, step: int, rows: Tensor | None
+    ) -> tuple[Cut, Tensor | None]:
+        """Return the cut: a new one every so many steps, the thresholds of the last one between."""
+        if rows is not None and step % self.every:
+            return Cut(rows, ALL_TIES), rows
+        cut = self.cut(tensors, moments, step)
+        return cut, None if self.every == 1 else cut.threshold
 
     def budget(self, step: int) -> float | None:
         """Return the fraction of weights that stay."""

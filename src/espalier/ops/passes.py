@@ -162,7 +162,9 @@ def _decide(
         carried[name] = grid.rows
     if not any(rows is not None for rows in carried.values()):
         return cut, grid, state.carried
-    found = {name: rows for name, rows in carried.items() if rows is not None}
+    found = {  # in memory of their own, as files of tensors want it
+        name: rows.clone() for name, rows in carried.items() if rows is not None
+    }
     return cut, grid, {**state.carried, **found}
 
 

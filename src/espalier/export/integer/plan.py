@@ -54,6 +54,8 @@ Integers = NDArray[np.int64]
 FAST, ROOMY = (6, 5, 4), (7, 8)
 """Bits in the order in which they are tried."""
 EIGHT, BYTE = 8, 255
+KEPT_BYTES = 2**28
+"""Of values between the two passes over the data."""
 SOFTMAX_GRID = Grid(np.float32(2.0**-15), 0, 2**15)
 FRACTION, EXPONENT_SHIFT, ONE = 8, 16, 24
 LARGEST_RATE = 2**40
@@ -146,7 +148,9 @@ def plan_integers(graph: Graph, calibration: Any) -> IntegerPlan:
         ExportError: a sum may exceed int32, or a layer stands where it has no form in integers.
     """
     given = check_calibration(graph, calibration)
-    spreads = histograms(graph, lambda: _runs(graph, given))
+    kept: dict[int, list[tuple[str, NDArray[np.float32]]]] = {}
+    spreads = histograms(graph, lambda: _runs(graph, given, kept))
+    kept.clear()
     groups = groups_of(graph)
     codes = {node.name: codes_of(layer) for node, layer in graph.weighted()}
     _check_heads(graph, groups)
@@ -169,11 +173,22 @@ def plan_integers(graph: Graph, calibration: Any) -> IntegerPlan:
     )
 
 
-def _runs(graph: Graph, inputs: NDArray[np.float32]) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _runs(
+    graph: Graph,
+    inputs: NDArray[np.float32],
+    kept: dict[int, list[tuple[str, NDArray[np.float32]]]],
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Yield every value of every chunk; the first chunks are kept for the next time."""
     for start in range(0, len(inputs), CHUNK):
+        if start in kept:
+            yield from kept[start]
+            continue
         values = run_all(graph, inputs[start : start + CHUNK])
         with np.errstate(over="ignore"):  # told by what counts them
             rounded = [(name, value.astype(np.float32)) for name, value in values.items()]
+        size = sum(value.nbytes for _, value in rounded)
+        if (len(kept) + 1) * size <= KEPT_BYTES:
+            kept[start] = rounded
         yield from rounded
 
 

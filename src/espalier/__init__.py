@@ -42,7 +42,6 @@ if TYPE_CHECKING:
         UniformQuantizer,
     )
     from espalier.structure import shrink
-    from espalier.train import distillation_loss
 
 __all__ = [
     "Chain",

@@ -24,7 +24,7 @@ def test_a_picture_is_there_with_its_command(name: str) -> None:
     picture = DOCS / "images" / f"{name}.svg"
 
     assert ElementTree.parse(picture).getroot().tag.endswith("svg")
-    assert picture.stat().st_size < 300_000
+    assert picture.stat().st_size < 200_000
     assert f"    python docs/pictures/{name}.py\n" in PAGE
     assert (DOCS / "pictures" / f"{name}.py").is_file()
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from espalier import artifact
-from espalier.artifact import CoderChoice, Metadata
+from espalier.artifact import CoderChoice, Metadata, write
+from espalier.artifact import Tensor as Stored
 from espalier.bridge.export import export_safetensors
 from espalier.bridge.naming import COUNTER, unique_state, unwrapped
 from espalier.bridge.normalization import STATISTICS, fold, foldable
@@ -105,7 +105,7 @@ def save(
         writer=writer(),
     )
     halved = floats_of(tensors) if half else []
-    size = artifact.write(path, tensors, metadata, coder=coder, half=halved)
+    size = write(path, tensors, metadata, coder=coder, half=halved)
     if safetensors is not None:
         export_safetensors(path, safetensors)
     return size
@@ -115,7 +115,7 @@ def network_tensors(
     state: Mapping[str, Tensor],
     encoded: Mapping[str, Encoded],
     fold_epsilons: Mapping[str, float] | None = None,
-) -> dict[str, artifact.Tensor]:
+) -> dict[str, Stored]:
     """Return what a file holds of a network: all that inference needs, in the model's order.
 
     Args:
@@ -143,11 +143,11 @@ def network_tensors(
         arrays |= fold(arrays, name, eps)
         for statistic in STATISTICS:
             del arrays[f"{name}.{statistic}"]
-    stored: dict[str, artifact.Tensor] = {**arrays, **encoded}
+    stored: dict[str, Stored] = {**arrays, **encoded}
     return {name: stored[name] for name in state if name in stored}
 
 
-def floats_of(tensors: Mapping[str, artifact.Tensor]) -> list[str]:
+def floats_of(tensors: Mapping[str, Stored]) -> list[str]:
     """Return the names of the tensors that 16 bits can hold: not compressed, of floats."""
     return [
         name

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from espalier import artifact
-from espalier.artifact import DEFAULT_MAX_BYTES, Tensor, open_artifact
+from espalier.artifact import DEFAULT_MAX_BYTES, Tensor, open_artifact, write
 from espalier.bridge import floats_of, load
 from espalier.bridge.naming import unique_state
 from espalier.encoded import Encoded
@@ -91,7 +90,7 @@ def shrink_file(
     _check_builds(network["name"], options, model)
     halved = [n for n in floats_of(smaller) if infos[n].kind == HALF]
     built_by = {"name": network["name"], "options": options}
-    size = artifact.write(out, smaller, replace(metadata, network=built_by), half=halved)
+    size = write(out, smaller, replace(metadata, network=built_by), half=halved)
     return Shrunk(
         network=built_by,
         parameters_before=sum(info.size for info in infos.values()),

@@ -91,6 +91,19 @@ def test_c(espalier: Command, network: Path, tmp_path: Path) -> None:
     assert "net.c" in done.out
 
 
+def test_c_in_integers(espalier: Command, network: Path, images: Path, tmp_path: Path) -> None:
+    """Ranges come from a folder of images; without one, the error says what to give."""
+    out = tmp_path / "net"
+    command = ["export", network, "--to", "c", "-o", out, "--arithmetic", "int"]
+    done = espalier(*command)
+    assert done.code == 1
+    assert "give calibration" in done.err
+    assert not out.exists()
+    done = espalier(*command, "--calibration", images)
+    assert done.code == 0, done.err
+    assert "uint8_t" in (out / "net.c").read_text()
+
+
 @pytest.mark.parametrize("profile", [None, "packed", "int8"])
 def test_onnx(
     espalier: Command, network: Path, images: Path, tmp_path: Path, profile: str | None

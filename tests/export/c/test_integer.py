@@ -50,8 +50,7 @@ def test_networks_equal_the_oracle(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["scalar", "avx512"])
-@pytest.mark.parametrize("command", ["gcc", "clang"])
+@pytest.mark.parametrize(("command", "target"), [("gcc", "avx512"), ("clang", "scalar")])
 @pytest.mark.parametrize("name", GRAPHS)
 def test_sanitizers_find_nothing(tmp_path: Path, name: str, command: str, target: str) -> None:
     """No sum overflows, and nothing outside the memory is touched."""
@@ -63,11 +62,9 @@ def test_sanitizers_find_nothing(tmp_path: Path, name: str, command: str, target
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_weights_of_any_bits(tmp_path: Path, bits: int) -> None:
     """Sums of int16, in parts, and of int32 are the same sums."""
-    for name in ("plain", "odd"):
-        graph = with_bits(NETWORKS[name](), bits)
-        for target in ("scalar", "avx512"):
-            directory = write(graph, tmp_path / f"{name}{target}", target)
-            assert "largest difference 0," in check(build(directory, "gcc", SANITIZED))
+    for name, target, command in (("plain", "avx512", "gcc"), ("odd", "sse", "clang")):
+        directory = write(with_bits(NETWORKS[name](), bits), tmp_path / name, target)
+        assert "largest difference 0," in check(build(directory, command, SANITIZED))
 
 
 @pytest.mark.slow
@@ -77,7 +74,7 @@ def test_every_target_runs_everywhere(tmp_path: Path, target: str, optimize: str
     """A target sizes blocks and assumes nothing of the machine."""
     for name in ("residual", "wide_image"):
         directory = write(GRAPHS[name](), tmp_path / name, target, optimize=optimize)
-        assert "largest difference 0," in check(build(directory, "gcc", ["-O2"]))
+        assert "largest difference 0," in check(build(directory, "gcc", ["-O1"]))
 
 
 @pytest.mark.slow

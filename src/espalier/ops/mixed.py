@@ -11,7 +11,7 @@ from espalier.encoded import DENSE_BITS
 from espalier.errors import ConfigError
 from espalier.ops.base import Operator, Quantizer, Sweep
 from espalier.ops.kernels import Cut, Kernel, Moments
-from espalier.ops.parts import Laid, LayingQuantizer, Learner
+from espalier.ops.parts import Laid, Learner, lays
 
 __all__ = ["MixedBits"]
 
@@ -113,7 +113,7 @@ class MixedBits(Operator):
         moments = Moments(moments.std[at], moments.max_abs[at])
         ties = cut.ties if isinstance(cut.ties, int) else cut.ties[at]
         cut = Cut(cut.threshold[at], ties)
-        if not isinstance(quantize, LayingQuantizer):
+        if not lays(quantize):
             return Laid(quantize.steps(tensors, moments, cut))
         grid = quantize.lay(tensors, moments, cut, None)
         if grid.rows is not None or grid.offsets is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -19,7 +19,9 @@ __all__ = [
     "Sweep",
     "Written",
     "carried_by",
+    "carries",
     "later",
+    "lays",
     "settings_in_use",
 ]
 
@@ -124,7 +126,6 @@ class Laid:
     """What the quantizer carries to its next pass, (n, ...); None for nothing."""
 
 
-@runtime_checkable
 class CarryingPruner(Protocol):
     """A pruner that carries rows from pass to pass."""
 
@@ -134,7 +135,6 @@ class CarryingPruner(Protocol):
         """Return the cut, and the rows of this pass from those of the last; None at first."""
 
 
-@runtime_checkable
 class LayingQuantizer(Protocol):
     """A quantizer whose grid has an end, that chooses codes itself, or that carries rows."""
 
@@ -175,6 +175,16 @@ class Sweep:
     quantize: Quantizer | None = None
     jointly: bool = False
     """Whether threshold and grid are those of the set as one tensor."""
+
+
+def carries(pruner: Pruner | None) -> TypeGuard[CarryingPruner]:
+    """Say whether a pruner carries rows; isinstance would take far longer, at every step."""
+    return hasattr(pruner, "cut_from")
+
+
+def lays(quantizer: Quantizer) -> TypeGuard[LayingQuantizer]:
+    """Say whether a quantizer lays its grid itself."""
+    return hasattr(quantizer, "lay")
 
 
 def carried_by(sweep: int, part: str) -> str:

@@ -12,14 +12,14 @@ from espalier.errors import ConfigError, NonFiniteError
 from espalier.ops import kernels
 from espalier.ops.kernels import NO_TIES, Cut, Moments, Shadow
 from espalier.ops.parts import (
-    CarryingPruner,
     Laid,
-    LayingQuantizer,
     Quantizer,
     State,
     Sweep,
     Written,
     carried_by,
+    carries,
+    lays,
 )
 
 __all__ = ["Spared", "Swept", "compress_"]
@@ -148,7 +148,7 @@ def _decide(
     carried: dict[str, Tensor | None] = {}
     if frozen:  # what the mask leaves out is zero already
         cut = Cut(nothing, NO_TIES)
-    elif isinstance(sweep.prune, CarryingPruner):
+    elif carries(sweep.prune):
         name = carried_by(index, "prune")
         last = state.carried.get(name)
         cut, carried[name] = sweep.prune.cut_from(tensors, moments, state.step, last)
@@ -178,7 +178,7 @@ def _lay(
     if cut.filters:  # the grid is that of the nonzeros which stay
         tensors = kernels.filtered(tensors, cut.filters)
         moments, cut = kernels.measure(tensors), Cut(cut.threshold, NO_TIES)
-    if isinstance(quantize, LayingQuantizer):
+    if lays(quantize):
         return quantize.lay(tensors, moments, cut, rows)
     return Laid(quantize.steps(tensors, moments, cut))
 

@@ -96,7 +96,7 @@ def test_c_in_integers(espalier: Command, network: Path, images: Path, tmp_path:
     out = tmp_path / "net"
     command = ["export", network, "--to", "c", "-o", out, "--arithmetic", "int"]
     done = espalier(*command)
-    assert done.code == 1
+    assert done.code == 2
     assert "give calibration" in done.err
     assert not out.exists()
     done = espalier(*command, "--calibration", images)

@@ -127,6 +127,31 @@ def test_filters_too_long_for_a_list(tmp_path: Path, arithmetic: Arithmetic) -> 
     assert "net: ok" in on_board(directory, "cortex-m4")
 
 
+def paper_network() -> Graph:
+    """The paper's network at 7 % density and 4 bits, weights drawn at random."""
+    b = Builder(3, 32, 32, seed=10)
+    for filters, padding, pooled in ((32, 0, 0), (64, 0, 1), (64, 1, 0), (128, 0, 0), (128, 0, 1)):
+        b.conv(filters, (3, 3), padding=padding, density=0.075)  # a 15th of the codes drawn is zero
+        b.activation("relu")
+        if pooled:
+            b.pool("max", 2, 2)
+    b.flatten()
+    for outputs in (512, 256, 128):
+        b.linear(outputs, density=0.075)
+        b.activation("relu")
+    b.linear(10, density=0.075)
+    return b.graph()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arithmetic", "ram_kb"), [("int", 64), ("float", 192)])
+def test_the_papers_network_fits(tmp_path: Path, arithmetic: Arithmetic, ram_kb: int) -> None:
+    """256 kB of flash hold it with its self-test and printf; it is right there."""
+    directory = written(paper_network(), tmp_path / "net", arithmetic, "size")
+    sizes = ("FLASH_BYTES=262144", f"RAM_BYTES={ram_kb * 1024}")
+    assert "net: ok" in on_board(directory, "cortex-m4", *sizes)
+
+
 def test_a_board_that_is_too_small_is_refused(tmp_path: Path) -> None:
     """What doesn't fit flash or RAM does not link."""
     needed("make", "arm-none-eabi-gcc", "qemu-system-arm")

@@ -205,7 +205,7 @@ def _registers(lanes: int) -> str:
 def float_work(graph: Graph, rates: Rates) -> list[Work]:
     """Return what the layers with weights must do in float32."""
     target = find_target(find_compiler().target)
-    return _work(lower(graph, FloatNumbers(target, "speed")), rates)
+    return _work(lower(graph, FloatNumbers(target)), rates)
 
 
 def int_work(graph: Graph, calibration: np.ndarray, rates: Rates) -> list[Work]:

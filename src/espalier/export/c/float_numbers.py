@@ -9,7 +9,7 @@ from espalier.export.c.layout import Layout
 from espalier.export.c.steps import Tile, Weights
 from espalier.export.c.targets import Target
 from espalier.export.c.tiles import can_pool, cut
-from espalier.export.c.weights import Optimize, dense_weights, filters_together, sparse_weights
+from espalier.export.c.weights import dense_weights, filters_together, sparse_weights
 from espalier.export.c.windows import Windows
 from espalier.export.graph import Linear, Node
 
@@ -21,12 +21,11 @@ class FloatNumbers:
     """Float32 on a target; the arena's unit is a float."""
 
     target: Target
-    optimize: Optimize
 
     @property
     def smallest(self) -> bool:
-        """Whether memory comes before speed."""
-        return self.optimize == "size"
+        """Return False: speed comes before memory."""
+        return False
 
     @property
     def unit(self) -> int:
@@ -58,10 +57,10 @@ class FloatNumbers:
         """Return all weights or the nonzeros, whichever is better."""
         inputs = layer.weight.shape[1]
         costs = costs_of(self.target.name)
-        sparse = sparse_weights(layer, np.arange(inputs), optimize=self.optimize)
-        dense = dense_weights(layer, np.zeros(0, np.int64), together=1, optimize=self.optimize)
+        sparse = sparse_weights(layer, np.arange(inputs))
+        dense = dense_weights(layer, np.zeros(0, np.int64), together=1)
         faster = costs.gather * layer.weight.nonzero < costs.dot * layer.weight.size
-        return self._choose(sparse, dense, faster=faster)
+        return sparse if faster else dense
 
     def convolution(
         self,
@@ -75,24 +74,19 @@ class FloatNumbers:
         layer, target = conv.layer, self.target
         size = (image[1] * pool[0], image[2] * pool[1])
         together = filters_together(layer.weight.shape[0] // layer.groups)
-        sparse = sparse_weights(layer, conv.filter_offsets(layout), optimize=self.optimize)
+        sparse = sparse_weights(layer, conv.filter_offsets(layout))
         sparse_tiles = cut(*size, layout.row, pool, vectors=target.vectors, lanes=target.lanes)
         vectors = target.dense_vectors // together
         if not can_pool(size[1], layout.row, pool, block=vectors * target.dense_lanes):
             return sparse, sparse_tiles, target.lanes
         offsets = conv.offsets(layout)
-        dense = dense_weights(layer, offsets, together=together, optimize=self.optimize)
+        dense = dense_weights(layer, offsets, together=together)
         dense_tiles = cut(*size, layout.row, pool, vectors=vectors, lanes=target.dense_lanes)
         costs = costs_of(target.name)
         faster = costs.sparse(layer.weight.nonzero, sparse_tiles) < costs.dense(
             layer.weight.size, dense_tiles, together=together
         )
-        chosen = self._choose(sparse, dense, faster=faster)
+        chosen = sparse if faster else dense
         if chosen.dense:
             return chosen, dense_tiles, target.dense_lanes
         return chosen, sparse_tiles, target.lanes
-
-    def _choose(self, sparse: Weights, dense: Weights, *, faster: bool) -> Weights:
-        if self.smallest:
-            return sparse if sparse.size_bytes < dense.size_bytes else dense
-        return sparse if faster else dense

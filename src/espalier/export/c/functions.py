@@ -57,8 +57,6 @@ from espalier.export.c.text import (
 
 __all__ = ["Writer"]
 
-C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.int8): "int8_t"}
-
 
 @dataclass(slots=True)
 class Writer:
@@ -119,7 +117,7 @@ class Writer:
 
     def _tables(self, function: str, weights: Weights) -> tuple[str, str]:
         """Write a layer's constants and return the types of offsets and values."""
-        offset, value = offset_type(weights.offsets), C_TYPES[weights.values.dtype]
+        offset, value = offset_type(weights.offsets), "float"
         if not weights.dense:
             kind = offset_type(weights.counts)
             self.parts.append(array(kind, f"{function}_count", weights.counts))

@@ -50,12 +50,6 @@ class IntegerWeights:
     packed: Packed | None = None
     """All weights, where ``packed``; the arrays are empty then."""
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of flash, without what requantizes."""
-        arrays = (self.parts, self.counts, self.offsets, self.values)
-        return sum(array.size * _bytes(array) for array in arrays)
-
 
 Bundle = tuple[int, tuple[int, ...]]
 
@@ -172,7 +166,3 @@ def _by_size(bundles: list[Bundle]) -> list[list[Bundle]]:
 
 def _array(values: Sequence[int] | Integers) -> Integers:
     return np.asarray(values, np.int64).reshape(-1)
-
-
-def _bytes(values: Integers) -> int:
-    return np.dtype(integer_type(values).removesuffix("_t")).itemsize

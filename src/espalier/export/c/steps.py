@@ -42,22 +42,9 @@ class Weights:
     """Sparse: nonzeros a filter. Dense: empty."""
     offsets: NDArray[np.int64]
     """Where the input lies, in floats: a nonzero each; dense: one list for all filters."""
-    values: NDArray[np.float32 | np.int8]
-    """float32 values; int8 codes where ``scale`` holds the grid's step."""
+    values: Floats
     scale: Floats
     shift: Floats
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of flash."""
-        offset = 2 if not self.offsets.size or self.offsets.max() < 1 << 16 else 4
-        return (
-            self.values.nbytes
-            + self.offsets.size * offset
-            + self.counts.size * 2
-            + self.scale.nbytes
-            + self.shift.nbytes
-        )
 
 
 AnyWeights = Weights | IntegerWeights | PackedWeights

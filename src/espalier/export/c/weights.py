@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.encoded import Encoded, Uniform, decode
+from espalier.encoded import decode
 from espalier.export.c.steps import Weights
 from espalier.export.graph import Convolution, Linear
 
@@ -13,8 +13,6 @@ __all__ = ["Optimize", "dense_weights", "filters_together", "sparse_weights"]
 
 Optimize = Literal["speed", "size"]
 Floats = NDArray[np.float32]
-SMALL = 127
-"""Codes up to this size take a byte."""
 
 
 def filters_together(filters: int, *, most: int = 4) -> int:
@@ -22,17 +20,14 @@ def filters_together(filters: int, *, most: int = 4) -> int:
     return next(count for count in range(most, 0, -1) if filters % count == 0)
 
 
-def sparse_weights(
-    layer: Convolution | Linear, offsets: NDArray[np.int64], *, optimize: Optimize
-) -> Weights:
+def sparse_weights(layer: Convolution | Linear, offsets: NDArray[np.int64]) -> Weights:
     """Keep the nonzeros, filter by filter.
 
     Args:
         layer: with its weights, scale and shift.
         offsets: of each weight's input, in floats; broadcast to (filters, weights a filter).
-        optimize: ``size`` keeps codes of a byte where the grid allows it.
     """
-    values, scale, shift = _values(layer, optimize)
+    values, scale, shift = _values(layer)
     mask = values != 0
     return Weights(
         dense=False,
@@ -50,7 +45,6 @@ def dense_weights(
     offsets: NDArray[np.int64],
     *,
     together: int,
-    optimize: Optimize,
 ) -> Weights:
     """Keep all weights, those of ``together`` filters interleaved.
 
@@ -58,9 +52,8 @@ def dense_weights(
         layer: with its weights, scale and shift.
         offsets: of one filter's inputs from its group's start; empty where they are consecutive.
         together: filters a pass.
-        optimize: as for :func:`sparse_weights`.
     """
-    values, scale, shift = _values(layer, optimize)
+    values, scale, shift = _values(layer)
     filters, size = values.shape
     blocks = values.reshape(filters // together, together, size).transpose(0, 2, 1)
     return Weights(
@@ -74,25 +67,9 @@ def dense_weights(
     )
 
 
-def _values(
-    layer: Convolution | Linear, optimize: Optimize
-) -> tuple[NDArray[np.float32 | np.int8], Floats, Floats]:
+def _values(layer: Convolution | Linear) -> tuple[Floats, Floats, Floats]:
     """Return (filters, weights) with a scale that is never negative, so that a maximum commutes."""
-    codes = _small_codes(layer.weight) if optimize == "size" else None
     scale = layer.scale.astype(np.float32)
-    signs = np.where(scale < 0, -1, 1)
-    shift = layer.shift.astype(np.float32)
-    if codes is not None and isinstance(layer.weight.grid, Uniform):
-        step = np.float32(layer.weight.grid.step)
-        rows = codes.reshape(len(scale), -1) * signs[:, None].astype(np.int8)
-        return rows, np.abs(scale) * step, shift
-    weights = decode(layer.weight).reshape(len(scale), -1) * signs[:, None].astype(np.float32)
-    return weights, np.abs(scale), shift
-
-
-def _small_codes(weight: Encoded) -> NDArray[np.int8] | None:
-    if not isinstance(weight.grid, Uniform) or np.abs(weight.codes).max(initial=0) > SMALL:
-        return None
-    codes = np.zeros(weight.shape, np.int8)
-    codes[weight.mask] = weight.codes
-    return codes
+    signs = np.where(scale < 0, -1, 1).astype(np.float32)
+    weights = decode(layer.weight).reshape(len(scale), -1) * signs[:, None]
+    return weights, np.abs(scale), layer.shift.astype(np.float32)

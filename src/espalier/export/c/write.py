@@ -51,7 +51,8 @@ def write_c(
         calibration: for "int": (samples, *input shape), float32, normalized, from which activations
             take their grids.
         optimize: "speed": what the measured costs of the target say is faster, for each layer.
-            "size": what takes fewer bytes; codes of a byte where the grid has them.
+            "size": weights packed into a byte or two each, zeros before them included, which the
+            loops that sum unpack; maxima taken before values are stored.
         target: what blocks of sums are sized for; the code runs everywhere all the same. "scalar"
             for microcontrollers.
         name: of the files and functions, an identifier of C.
@@ -97,7 +98,7 @@ def _numbers(plan: IntegerPlan | None, target: Target, optimize: Optimize) -> Nu
     if plan is None and optimize == "size":
         return PackedNumbers(target)
     if plan is None:
-        return FloatNumbers(target, optimize)
+        return FloatNumbers(target)
     return IntegerNumbers(plan, integer_target(target), optimize)
 
 

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.export.c.packed import Packed, pack
-from espalier.export.c.text import integer_type
 from espalier.export.integer.codes import INT16
 from espalier.export.integer.grids import Grid
 from espalier.export.integer.plan import Sums

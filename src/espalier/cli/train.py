@@ -6,6 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
+from espalier.cli.parts import (
+    COMPRESSION,
+    BitPrice,
+    FilterDensity,
+    LayerBits,
+    LayerLeast,
+    OperatorLr,
+    Pressure,
+    QuantizerKind,
+)
 from espalier.cli.settings import (
     bits_of_layers,
     given_settings,
@@ -17,10 +27,9 @@ from espalier.cli.training import Machine, ladder_lines, train_run
 
 __all__ = ["train"]
 
-DATA, NETWORK, COMPRESSION, READING, TRAINING, MACHINE, OUTPUT = (
+DATA, NETWORK, READING, TRAINING, MACHINE, OUTPUT = (
     "Data",
     "Network",
-    "Compression",
     "How the paper is read",
     "Training",
     "Machine",
@@ -126,6 +135,8 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             rich_help_panel=COMPRESSION,
         ),
     ] = "global",
+    layer_least: LayerLeast = 0,
+    pressure: Pressure = None,
     bits: Annotated[
         int,
         typer.Option(
@@ -134,23 +145,11 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             rich_help_panel=COMPRESSION,
         ),
     ] = 8,
-    filter_density: Annotated[
-        float | None,
-        typer.Option(
-            help="Keep this fraction of whole filters and neurons, before weights are pruned; the "
-            "last layer keeps all. `espalier shrink` removes the others.",
-            rich_help_panel=COMPRESSION,
-        ),
-    ] = None,
-    layer_bits: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Bits of the parameters that match, instead of --bits: 'conv1.*=8'. Several "
-            "times.",
-            metavar="PATTERN=BITS",
-            rich_help_panel=COMPRESSION,
-        ),
-    ] = None,
+    filter_density: FilterDensity = None,
+    layer_bits: LayerBits = None,
+    quantizer: QuantizerKind = "uniform",
+    bit_price: BitPrice = 0.1,
+    operator_lr: OperatorLr = 0.01,
     grid_quantile: Annotated[
         float,
         typer.Option(
@@ -361,9 +360,9 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
     """Train a network that grows up small, and record the run.
 
     The defaults are the paper's network and data with the settings of its authors' code; --recipe
-    strong has others. One of --max-bytes, --target-density, --max-loss and --gamma says how small.
-    A run can be killed at any moment: the same command with --resume goes on, and ends with the
-    same bits.
+    strong has others. One of --max-bytes, --target-density, --max-loss, --pressure and --gamma says
+    how small. A run can be killed at any moment: the same command with --resume goes on, and ends
+    with the same bits.
     """
     from espalier.cli.summary import summary
     from espalier.train.packing import weights_file
@@ -374,6 +373,7 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             "--target-density": target_density,
             "--max-bytes": max_bytes,
             "--max-loss": max_loss,
+            "--pressure": pressure,
         }
     )
     settings: dict[str, Any] = {
@@ -417,6 +417,11 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
         "gamma": gamma,
         "target_density": target_density,
         "filter_density": filter_density,
+        "quantizer": quantizer,
+        "bit_price": bit_price,
+        "operator_lr": operator_lr,
+        "pressure": pressure,
+        "layer_least": layer_least,
         "dropout": dropout,
     }
     settings = given_settings(context, settings) | size_setting(max_bytes)

@@ -41,7 +41,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 FLIPPABLE = ("cifar10",)
 """Data sets whose samples stay what they are when flipped and shifted."""
-PRUNING = ("gamma", "target_density", "max_bytes")
+PRUNING = ("gamma", "target_density", "max_bytes", "pressure")
 """Settings that say how much to prune; the first that is given replaces the recipe's."""
 
 
@@ -50,7 +50,8 @@ def with_recipe(settings: Mapping[str, Any], *, dropout: bool) -> dict[str, Any]
 
     A part of a recipe gives way where what is given contradicts it: a budget to another way to say
     what to prune, Nesterov's momentum and a warm-up to another optimizer or fewer epochs, the end
-    of the grid to another rounding, augmentation to data that is not known to bear it.
+    of the grid to another rounding or a learned step, augmentation to data that is not known to
+    bear it.
 
     Args:
         settings: what was given; ``recipe`` is ``paper`` where it is missing.
@@ -74,7 +75,8 @@ def with_recipe(settings: Mapping[str, Any], *, dropout: bool) -> dict[str, Any]
         recipe.pop("target_density", None)
     if given.get("optimizer", "sgd") != "sgd":
         recipe.pop("nesterov", None)
-    if given.get("rounding", "nearest") != "nearest" or given.get("bits") == 1:
+    rounded = given.get("rounding", "nearest") != "nearest" or given.get("bits") == 1
+    if rounded or given.get("quantizer") == "lsq":
         recipe.pop("grid_quantile", None)
     epochs = given.get("epochs")
     if isinstance(epochs, int) and "warmup_epochs" in recipe:

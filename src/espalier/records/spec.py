@@ -15,6 +15,7 @@ from espalier.records.checks import (
     number,
     text,
 )
+from espalier.records.parts import QUANTIZERS, check_parts
 from espalier.records.serial import VERSION, canonical, check_keys, require_version
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "OPTIMIZERS",
     "ORDERS",
     "PRECISIONS",
+    "QUANTIZERS",
     "ROUNDINGS",
     "SCHEDULES",
     "UPDATES",
@@ -65,6 +67,11 @@ LATER = (
     "dense_epochs",
     "layer_bits",
     "filter_density",
+    "quantizer",
+    "bit_price",
+    "operator_lr",
+    "pressure",
+    "layer_least",
 )
 """Settings that came after the first records. They are written only where they differ from their
 defaults, so that every earlier run keeps its record and its name."""
@@ -182,6 +189,18 @@ class RunSpec:
     filter_density: float | None = None
     """Fraction of whole filters and neurons that stay, in (0, 1], those of the last layer aside,
     before weights are pruned; None leaves all."""
+    quantizer: str = "uniform"
+    """Where kept weights are put, one of ``QUANTIZERS``: on an even grid (eq. 3 and 4), on one
+    whose step is learned (LSQ), or where distance and bits together are least (RDOQ)."""
+    bit_price: float = 0.1
+    """What a bit costs ``rdoq``, in squares of the step, >= 0; 0 takes the nearest code."""
+    operator_lr: float = 0.01
+    """Learning rate of learned steps (``lsq``) and thresholds (``pressure``), >= 0."""
+    pressure: float | None = None
+    """What pushes learned thresholds up, > 0; the loss pushes back, layer by layer, and where that
+    ends decides what stays. Needs ``latent``. None learns none."""
+    layer_least: int = 0
+    """Weights of every parameter that stay whatever its share of a ``lamp`` budget, >= 0."""
 
     def __post_init__(self) -> None:
         """Check every setting and bring numbers into one form."""
@@ -209,6 +228,7 @@ class RunSpec:
         self._check_reading()
         self._check_layer_bits()
         self._check_filters()
+        check_parts(self)
         for name in ("strict", "augment", "nesterov", "biases", "jointly", "std_zeros"):
             flag(name, getattr(self, name))
         object.__setattr__(self, "model_options", json_object("model_options", self.model_options))
@@ -311,8 +331,9 @@ class RunSpec:
     def compresses(self) -> bool:
         """Whether anything is compressed; the dense baseline is gamma 0 at 32 bits."""
         asked = self.target_density is not None or self.max_bytes is not None
-        mixed = self.layer_bits is not None or self.filter_density is not None
-        return asked or mixed or self.gamma > 0 or self.bits < DENSE_BITS
+        by_layer = self.layer_bits is not None or self.filter_density is not None
+        prunes = asked or self.pressure is not None or self.gamma > 0
+        return prunes or by_layer or self.bits < DENSE_BITS
 
     def to_json(self) -> dict[str, Any]:
         """Return the record: its version and every setting, later ones where they are in use."""
@@ -371,6 +392,7 @@ _CHOICES = {
     "precision": PRECISIONS,
     "lr_schedule": LR_SCHEDULES,
     "budget": BUDGETS,
+    "quantizer": QUANTIZERS,
     "choose": CHOICES,
     "order": ORDERS,
 }

@@ -142,7 +142,7 @@ def _check_value(
 ) -> None:
     if name == "dropout" or name.startswith(MODEL_OPTION):
         return  # the network decides
-    if name in ("ramp_start", "ramp_end"):
+    if name in ("ramp_start", "ramp_end", "layer_least"):
         return  # each is right or wrong beside the other
     try:
         resolve_spec({name: value}, device=device)

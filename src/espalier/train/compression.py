@@ -14,12 +14,16 @@ from espalier.ops import (
     Chain,
     ClippedQuantizer,
     Cubic,
+    EntropyQuantizer,
     FilterMagnitude,
     GlobalMagnitude,
     Lamp,
+    LearnedStep,
+    LearnedThreshold,
     Linear,
     MixedBits,
     Operator,
+    Pruner,
     Quantizer,
     Schedule,
     StdThreshold,
@@ -31,7 +35,6 @@ from espalier.records import RunSpec
 
 __all__ = ["compress_by", "densities", "density_ramp", "gamma_at", "operator_of", "report_of"]
 
-BUDGETS: dict[str, type[GlobalMagnitude] | type[Lamp]] = {"global": GlobalMagnitude, "lamp": Lamp}
 RAMPS: dict[str, type[Linear] | type[Cubic]] = {"linear": Linear, "cubic": Cubic}
 
 
@@ -65,7 +68,11 @@ def operator_of(
     return Then(first=FilterMagnitude(density=ramp, keep_last=True), second=chain)
 
 
-def _quantizer(spec: RunSpec) -> UniformQuantizer | ClippedQuantizer:
+def _quantizer(spec: RunSpec) -> Quantizer:
+    if spec.quantizer == "lsq":
+        return LearnedStep(bits=spec.bits, rate=spec.operator_lr)
+    if spec.quantizer == "rdoq":
+        return EntropyQuantizer(bits=spec.bits, price=spec.bit_price, quantile=spec.grid_quantile)
     if spec.grid_quantile < 1 and spec.bits < DENSE_BITS:
         return ClippedQuantizer(bits=spec.bits, quantile=spec.grid_quantile)
     return UniformQuantizer(
@@ -80,7 +87,8 @@ def _mixed(spec: RunSpec, model: nn.Module) -> Quantizer:
     quantize = _quantizer(spec)
     if spec.layer_bits is None:
         return quantize
-    names = [n for _, members in select(model, [_rule(spec, quantize)]).groups for n in members]
+    rules = [_rule(spec, StdThreshold(gamma=0.0))]
+    names = [name for _, members in select(model, rules).groups for name in members]
     return MixedBits(quantize=quantize, each=tuple(bits_of(names, spec.layer_bits, spec.bits)))
 
 
@@ -143,13 +151,16 @@ def _density(counts: list[int], layers: tuple[LayerReport, ...]) -> float:
     return density(sum(counts), sum(layer.parameters for layer in layers))
 
 
-def _pruner(
-    spec: RunSpec, planned_steps: int, density: float | Schedule | None
-) -> StdThreshold | GlobalMagnitude | Lamp:
+def _pruner(spec: RunSpec, planned_steps: int, density: float | Schedule | None) -> Pruner:
     if density is None and spec.target_density is not None:
         density = density_ramp(spec, spec.target_density, planned_steps)
+    if density is not None and spec.budget == "lamp":
+        return Lamp(density=density, least=spec.layer_least)
     if density is not None:
-        return BUDGETS[spec.budget](density=density)
+        return GlobalMagnitude(density=density)
+    if spec.pressure is not None:
+        pressure = _ramp(spec, 0.0, spec.pressure, planned_steps)
+        return LearnedThreshold(pressure=pressure, rate=spec.operator_lr)
     return StdThreshold(
         gamma=_gamma(spec, planned_steps),
         strict=spec.strict,

@@ -52,6 +52,8 @@ def resolve_spec(settings: Mapping[str, Any], *, device: torch.device) -> RunSpe
         given.setdefault("gamma", 0.0)
     if given.get("max_bytes") is not None:
         given = {"gamma": 0.0, "update": "latent", "schedule": "cubic"} | given
+    if given.get("pressure") is not None:
+        given = {"gamma": 0.0, "update": "latent"} | given
     given["precision"] = resolve_precision(given.get("precision", AUTO), device)
     spec = RunSpec(**given)
     if spec.data not in DATASETS and ":" not in spec.data:

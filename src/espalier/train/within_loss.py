@@ -35,6 +35,9 @@ DENSE: Mapping[str, Any] = {
     "target_density": None,
     "schedule": "constant",
     "layer_bits": None,
+    "filter_density": None,
+    "quantizer": "uniform",
+    "layer_least": 0,
     "teacher": None,
 }
 """Settings of the run that the others are compared with."""

@@ -88,8 +88,9 @@ def test_both_keep_the_same_largest(arrays, data):
         assert one.ties == other.ties
         return
     assert torch.equal(one.ties, other.ties)
-    kept = [(np.abs(a) > t).sum() for a, t in zip(arrays, one.threshold.numpy(), strict=True)]
-    assert sum(kept) + one.ties.sum() == k
+    rows = zip(arrays, one.threshold.numpy(), one.ties.tolist(), strict=True)
+    kept = [(np.abs(a) > t).sum() + q if q >= 0 else (np.abs(a) >= t).sum() for a, t, q in rows]
+    assert sum(kept) == k
 
 
 @st.composite
@@ -201,7 +202,11 @@ LAYOUTS = {
 
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-@pytest.mark.parametrize("ties", [ALL_TIES, torch.tensor([2, 100])], ids=["all", "quota"])
+@pytest.mark.parametrize(
+    "ties",
+    [ALL_TIES, torch.tensor([2, 100]), torch.tensor([ALL_TIES, 3]), torch.tensor([NO_TIES, 5])],
+    ids=["all", "quota", "all-quota", "none-quota"],
+)
 def test_writing_respects_the_layout(layout, ties):
     """Weights, shadow and noise belong together entry by entry; quotas count in C order."""
     rng = torch.Generator().manual_seed(2)

@@ -139,4 +139,4 @@ def test_a_quota_is_of_the_set_already():
     with pytest.raises(ConfigError, match=r"is for thresholds; a budget, as of GlobalM"):
         Chain(prune=GlobalMagnitude(density=0.5), quantize=quantize, jointly=True)
     with pytest.raises(ConfigError, match=r"a pruner that keeps a quota of a set"):
-        Chain(prune=Quota(), quantize=quantize, jointly=True)(torch.arange(5.0))
+        Chain(prune=Quota(), quantize=quantize, jointly=True)(torch.ones(5))

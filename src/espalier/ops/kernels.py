@@ -34,6 +34,7 @@ __all__ = [
     "kept_mean",
     "kept_quantile",
     "measure",
+    "quotas",
     "write",
 ]
 
@@ -72,7 +73,7 @@ class Cut:
     """float32 (n,)."""
     ties: int | Tensor = ALL_TIES
     """How many weights equal to the threshold stay, first ones first: all, none, or a quota for
-    each tensor, int64 (n,)."""
+    each tensor, int64 (n,), which may be either too."""
     filters: tuple[Tensor | None, ...] = ()
     """Which filters stay, before the threshold is looked at: bool (filters,) for each tensor, None
     where all do; empty where the threshold alone decides."""
@@ -99,7 +100,7 @@ def _measure_one(t: Tensor) -> tuple[Tensor, Tensor]:
 
 def kept_mean(tensors: Sequence[Tensor], cut: Cut) -> Tensor:
     """Mean magnitude of the kept weights, float64 (n,); 0 where none is kept."""
-    if _compiled(tensors, cut):
+    if _compiled(tensors):
         mean = np.empty(len(tensors))
         rows = _row(cut.threshold), _ties(cut, len(tensors))
         core.kept_mean(_addresses(tensors), _sizes(tensors), *rows, mean, _threads())
@@ -124,10 +125,9 @@ def kept_quantile(tensors: Sequence[Tensor], cut: Cut, quantile: float) -> Tenso
 def _quantile_on_host(
     magnitude: Tensor, threshold: Tensor, ties: int | Tensor, quantile: float
 ) -> Tensor:
-    every = isinstance(ties, int) and ties == ALL_TIES
-    values, limit = magnitude.numpy(), float(threshold)
+    values, limit, every = magnitude.numpy(), float(threshold), int(ties) < 0
     values = values[values >= limit] if every else values[values > limit]
-    first = 0 if isinstance(ties, int) else int(ties)  # as many equal the threshold
+    first = 0 if every else int(ties)  # as many equal the threshold
     place = math.ceil(quantile * (values.size + first)) - first - 1
     if place < 0 or not values.size:
         return threshold.clone() if first else magnitude.new_zeros(())
@@ -137,9 +137,9 @@ def _quantile_on_host(
 def _quantile_on_device(
     magnitude: Tensor, threshold: Tensor, ties: int | Tensor, quantile: float
 ) -> Tensor:
-    every = isinstance(ties, int) and ties == ALL_TIES
-    kept = (magnitude >= threshold).sum() if every else (magnitude > threshold).sum()
-    kept = kept if isinstance(ties, int) else kept + ties
+    equal = (magnitude == threshold).sum()
+    first = equal.new_full((), ties) if isinstance(ties, int) else ties
+    kept = (magnitude > threshold).sum() + torch.where(first < 0, equal, first)
     rank = (quantile * kept.double()).ceil().long()
     rising = torch.cat([magnitude.new_zeros(1), magnitude.sort().values])
     place = torch.where(kept > 0, magnitude.numel() - kept + rank, 0)
@@ -168,7 +168,18 @@ def keep_largest(tensors: Sequence[Tensor], k: int) -> Cut:
         equal = torch.stack([(m == threshold).sum() for m in magnitudes])
     earlier = equal.cumsum(0) - equal
     quota = torch.minimum((k - above.sum() - earlier).clamp(min=0), equal)
-    return Cut(threshold.expand(n).contiguous(), quota)
+    return Cut(threshold.expand(n).contiguous(), quotas(quota, equal))
+
+
+def quotas(stay: Tensor, equal: Tensor) -> int | Tensor:
+    """Return how many of each tensor's ties stay, in the form that is least work to write.
+
+    Only where some go have they to be counted, in their order. On a device, where the answer would
+    be waited for, it is not asked whether none do.
+    """
+    if stay.device.type == "cpu" and torch.equal(stay, equal):
+        return ALL_TIES
+    return torch.where(stay == equal, ALL_TIES, stay)
 
 
 def write(
@@ -203,16 +214,20 @@ def write(
             tensors, rest, step, rounding=rounding, noise=noise, shadows=shadows, shadow=shadow
         )
         return stay - dead, left
-    if _compiled([*tensors, *(shadows or ()), *(noise or ())], cut):
+    if _compiled([*tensors, *(shadows or ()), *(noise or ())]):
         n = len(tensors)
         kept, nonzero = np.empty(n, np.int64), np.empty(n, np.int64)
+        quota = _ties(cut, n)
+        w, copies, added = (
+            _in_order(some, quota) for some in (tensors, shadows or (), noise or ())
+        )
         core.write(
-            _addresses(tensors),
+            _addresses(w),
             _sizes(tensors),
-            _addresses(shadows) if shadows else np.zeros(n, np.uint64),
-            _addresses(noise) if noise else np.zeros(n, np.uint64),
+            _addresses(copies) if shadows else np.zeros(n, np.uint64),
+            _addresses(added) if noise else np.zeros(n, np.uint64),
             _row(cut.threshold),
-            _ties(cut, n),
+            quota,
             _row(step),
             _ROUNDING[rounding],
             _SHADOW[shadow],
@@ -220,6 +235,9 @@ def write(
             nonzero,
             _threads(),
         )
+        for there, here in zip((*tensors, *(shadows or ())), (*w, *copies), strict=True):
+            if here is not there:
+                there.copy_(here)
         return torch.from_numpy(kept), torch.from_numpy(nonzero)
     counts = []
     for i, (t, threshold, ties) in enumerate(_rows(tensors, cut)):
@@ -293,7 +311,7 @@ def keep_mask(t: Tensor, threshold: Tensor, ties: int | Tensor) -> Tensor:
         return magnitude > threshold if ties == NO_TIES else magnitude >= threshold
     equal = magnitude == threshold
     rank = equal.reshape(-1).cumsum(0).view(equal.shape)
-    return (magnitude > threshold) | (equal & (rank <= ties))
+    return (magnitude > threshold) | (equal & ((rank <= ties) | (ties < 0)))
 
 
 def _round(t: Tensor, step: Tensor, rounding: Kernel, noise: Tensor | None) -> Tensor:
@@ -334,17 +352,19 @@ def _rows(tensors: Sequence[Tensor], cut: Cut) -> list[tuple[Tensor, Tensor, int
     ]
 
 
-def _compiled(tensors: Sequence[Tensor], cut: Cut | None = None) -> bool:
+def _compiled(tensors: Sequence[Tensor]) -> bool:
     """Whether the compiled core can serve these tensors: float32, on the CPU, without holes."""
     if core is None:
         return False
-    in_order = cut is not None and isinstance(cut.ties, Tensor)  # quotas count entries in C order
     return all(
-        t.dtype is torch.float32
-        and t.device.type == "cpu"
-        and (t.is_contiguous() or (not in_order and _dense(t)))
+        t.dtype is torch.float32 and t.device.type == "cpu" and (t.is_contiguous() or _dense(t))
         for t in tensors
     )
+
+
+def _in_order(tensors: Sequence[Tensor], quota: NDArray[np.int64]) -> list[Tensor]:
+    """Return the tensors, copies of those whose quota counts entries that don't lie in C order."""
+    return [t.contiguous() if n > 0 else t for t, n in zip(tensors, quota, strict=False)]
 
 
 def _dense(t: Tensor) -> bool:

@@ -153,6 +153,7 @@ def compile(
         ArtifactError: the file can't be read, or is not a whole artifact.
 
     Example:
+        >>> from espalier.runtime import compile
         >>> network = compile("net.espalier")  # doctest: +SKIP
         >>> network(images).argmax(1)  # doctest: +SKIP
     """

@@ -56,6 +56,16 @@ def test_the_demo_has_a_dense_baseline() -> None:
     assert builtin_names() == ["demo", "paper", "paper-quick"]
 
 
+def test_a_single_point_may_be_of_several_seeds() -> None:
+    """A run each, in the order of the file; seeds are an axis of the plan."""
+    found = plan("[[points]]\nbits=4\nseed=[2, 0]\n[[points]]\nbits=8\n[[points]]\nseed=1\n")
+    assert [(s.bits, s.seed) for s in found.cells.values()] == [(4, 2), (4, 0), (8, 0), (8, 1)]
+    assert found.axes["seed"] == (0, 1, 2)
+    for wrong, message in (("[]", "line 3: seed=\\[\\]: expected"), ("[1, -1]", "line 3: seed=-1")):
+        with pytest.raises(ConfigError, match=message):
+            plan(f"[[points]]\nbits=4\nseed={wrong}\n")
+
+
 def test_axes_multiply_and_what_goes_together_does_not() -> None:
     """Seeds, options of the network and excluded cells."""
     ours = plan(

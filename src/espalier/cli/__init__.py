@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from espalier.cli.ablation import ablation
 from espalier.cli.bench import bench
 from espalier.cli.compress import compress
 from espalier.cli.demo import demo
@@ -49,6 +50,7 @@ app.command()(bench)
 app.command()(demo)
 app.command()(report)
 app.command()(readings)
+app.command()(ablation)
 app.add_typer(study, name="study")
 
 

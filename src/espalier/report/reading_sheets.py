@@ -1,14 +1,23 @@
-"""Readings and effects as Markdown tables and as plain records."""
+"""Readings, effects and ablations as Markdown tables and as plain records."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from espalier.report.ablation import AblationRow
 from espalier.report.effects import Effect
 from espalier.report.export import to_markdown
 from espalier.report.readings import CELLS, Reading
 from espalier.report.sheets import Entry, Sheet
 
-__all__ = ["effect_records", "effects_table", "reading_records", "readings_table"]
+__all__ = [
+    "ablation_records",
+    "ablation_table",
+    "effect_records",
+    "effects_table",
+    "reading_records",
+    "readings_table",
+]
 
 PATTERNS = 4
 
@@ -50,6 +59,33 @@ def effects_table(found: Sequence[Effect]) -> str:
     return _table("Effects", columns, rows)
 
 
+def ablation_table(found: Sequence[AblationRow]) -> str:
+    """Return a row for each choice of settings: accuracy, size, what it gains and over which row.
+
+    Mean ± sample standard deviation over seeds; gains are of the same seeds of both rows.
+    """
+    columns = ("#", "what changes", "seeds", "validation, %", "bytes", "density, %", "gain", "over")
+    rows = [
+        (
+            str(row.number),
+            _changed(row),
+            f"{row.finished} of {row.planned}",
+            _spread(row.accuracy, row.spread, ".2f"),
+            "…" if row.size_bytes is None else f"{row.size_bytes:,.0f}",
+            "…" if row.density is None else f"{100 * row.density:.2f}",
+            "" if row.over is None else _spread(row.gain, row.gain_spread, "+.2f"),
+            "" if row.over is None else f"{row.over}",
+        )
+        for row in found
+    ]
+    return _table("Ablation", columns, rows)
+
+
+def ablation_records(found: Sequence[AblationRow]) -> list[dict[str, Any]]:
+    """Return the rows as JSON values, in full precision."""
+    return [asdict(row) for row in found]
+
+
 def reading_records(found: Sequence[Reading]) -> list[dict[str, Any]]:
     """Return the readings as JSON values, in full precision."""
     return [
@@ -89,6 +125,22 @@ def effect_records(found: Sequence[Effect]) -> list[dict[str, Any]]:
         }
         for effect in found
     ]
+
+
+def _changed(row: AblationRow) -> str:
+    return ", ".join(f"{name} {_said(value)}" for name, value in row.changes.items()) or "–"
+
+
+def _said(value: object) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else f"{value}"
+
+
+def _spread(mean: float | None, spread: float | None, form: str) -> str:
+    if mean is None:
+        return "…"
+    return f"{mean:{form}}" + ("" if spread is None else f" ± {spread:.2f}")
 
 
 def _cell(reading: Reading, at: tuple[float, int]) -> str:

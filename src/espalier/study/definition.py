@@ -18,9 +18,10 @@ seed = [0, 1, 2]
 bits = [4, 8]
 lr = [0.05, 0.01]
 
-[[points]]                     # single runs beside the grid
+[[points]]                     # single runs beside the grid; of several seeds, a run each
 gamma = 0.0
 bits = 32
+seed = [0, 1]
 
 # and, at the top: exclude = ["bits == 4 and gamma == 0"]
 """
@@ -38,13 +39,14 @@ from espalier.records.plan import MODEL_OPTION
 from espalier.records.serial import canonical
 from espalier.study.lines import line_of
 
-__all__ = ["Axis", "Definition", "Source", "parse_definition", "read_definition"]
+__all__ = ["Axis", "Definition", "Source", "parse_definition", "read_definition", "seeds_of"]
 
 TABLES = ("name", "exclude", "fixed", "stop", "axes", "together", "points")
 STOPPING = ("epochs", "patience")
 NO_SETTINGS = ("model_options", "initial", "teacher")
 """Fields of a spec that a study can't say: options have names of their own, weights a file."""
 SETTINGS = (*(f.name for f in fields(RunSpec) if f.name not in NO_SETTINGS), "dropout")
+SEED = "seed"
 RECIPE = "recipe"
 """Stands for settings; of all runs alike, since a record doesn't know it."""
 
@@ -90,7 +92,7 @@ class Definition:
     """Setting -> value of all runs."""
     axes: tuple[Axis, ...]
     points: tuple[Mapping[str, Any], ...]
-    """Single runs beside the grid."""
+    """Single runs beside the grid, as the file has them; a list of seeds stands for a run each."""
     exclude: tuple[str, ...]
     """Conditions for runs of the grid to be left out."""
 
@@ -100,12 +102,18 @@ class Definition:
         for axis in self.axes:
             for setting, values in axis.settings.items():
                 named[setting] = list(values)
-        for point in self.points:
+        for point in self.singles():
             for setting, value in point.items():
                 named.setdefault(setting, [])
                 if canonical(value) not in {canonical(known) for known in named[setting]}:
                     named[setting].append(value)
         return {setting: _unique(values) for setting, values in named.items()}
+
+    def singles(self) -> Iterator[dict[str, Any]]:
+        """Yield the settings of each single run."""
+        for point in self.points:
+            for seed in seeds_of(point):
+                yield {**point, **seed}
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """Yield the settings of every combination, the last axis fastest."""
@@ -113,6 +121,14 @@ class Definition:
             return
         for chosen in itertools.product(*(axis.points() for axis in self.axes)):
             yield dict(itertools.chain(self.fixed.items(), *(part.items() for part in chosen)))
+
+
+def seeds_of(point: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the seed of each run that a point stands for; nothing of it where it names none."""
+    seed = point.get(SEED)
+    if isinstance(seed, list):
+        return [{SEED: one} for one in seed]
+    return [{SEED: seed} if SEED in point else {}]
 
 
 def read_definition(path: Path) -> Definition:
@@ -213,7 +229,11 @@ def _check_values(source: Source, values: Any, name: str, table: str, nth: int) 
 
 
 def _points(source: Source, data: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    return tuple(_tables(source, data, "points"))
+    points = tuple(_tables(source, data, "points"))
+    for nth, point in enumerate(points, start=1):
+        if not seeds_of(point):
+            raise source.error("seed=[]: expected a seed, or several.", "points", SEED, nth)
+    return points
 
 
 def _exclude(source: Source, rules: Any) -> tuple[str, ...]:

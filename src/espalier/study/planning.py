@@ -14,7 +14,13 @@ from espalier.records import RunSpec, StudyPlan, claim, describe, run_id
 from espalier.records.plan import MODEL_OPTION
 from espalier.records.serial import canonical
 from espalier.records.study import PLAN, read_plan
-from espalier.study.definition import Definition, Source, parse_definition, read_definition
+from espalier.study.definition import (
+    Definition,
+    Source,
+    parse_definition,
+    read_definition,
+    seeds_of,
+)
 from espalier.study.where import matching
 from espalier.train import resolve_spec
 from espalier.train.outcome import pretty
@@ -77,7 +83,7 @@ def make_plan(definition: Definition, *, device: torch.device, precision: str = 
         cells = {name: spec for name, spec in cells.items() if name not in left_out}
     single = [
         _resolved(definition, {**definition.fixed, **point}, device, precision)
-        for point in definition.points
+        for point in definition.singles()
     ]
     cells = _by_name(definition, single, cells)
     _check_networks(definition, cells.values())
@@ -133,8 +139,9 @@ def _check_values(definition: Definition, device: torch.device) -> None:
             for value in values:
                 _check_value(source, name, value, device, axis.table, axis.nth)
     for nth, point in enumerate(definition.points, start=1):
-        for name, value in point.items():
-            _check_value(source, name, value, device, "points", nth)
+        for named in ({**point, **seed} for seed in seeds_of(point)):
+            for name, value in named.items():
+                _check_value(source, name, value, device, "points", nth)
 
 
 def _check_value(

@@ -181,3 +181,63 @@ def test_no_sizes(text: str) -> None:
     """Refused with an example."""
     with pytest.raises(ConfigError, match="expected a size such as 48kB"):
         parse_size(text, option="--max-bytes")
+
+
+def test_compress_takes_the_parts_of_train(espalier: Command, own: Path) -> None:
+    """Bits by layer, whole filters, codes by distance and bits: each stands in the record."""
+    for out, given, found in (
+        ("layers", ("--layer-bits", "1.*=8"), {"layer_bits": {"1.*": 8}}),
+        ("filters", ("--filter-density", 0.5), {"filter_density": 0.5}),
+        ("codes", ("--quantizer", "rdoq", "--bit-price", 0.3), {"quantizer": "rdoq"}),
+        ("least", ("--layer-least", 2), {"layer_least": 2}),
+    ):
+        size = ("--max-bytes", "1kB", "--epochs", 1)
+        ended = espalier("compress", "net.safetensors", *OWN, *size, *given, "--out", out)
+        assert ended.code == 0, ended.err
+        assert found.items() <= read_json(own / out / "spec.json").items()
+        assert 0.97 * 1000 <= (own / out / "network.espalier").stat().st_size <= 1000
+
+
+def test_bits_are_found_by_what_they_cost(
+    espalier: Command, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many in the mean; they stand in the record, and a run that goes on keeps them."""
+    command = ("compress", "net.safetensors", *OWN, "--epochs", 1, "--gamma", 0, "--out", "small")
+    assert espalier(*command, "--mean-bits", 3.1).code == 0
+    spec = RunSpec.from_json(read_json(own / "small" / "spec.json"))
+    sizes = {name: p.numel() for name, p in build_model(spec.model).named_parameters()}
+    bits = spec.layer_bits or {}
+    assert bits.keys() == sizes.keys()
+    mean = sum(sizes[name] * bits[name] for name in sizes) / sum(sizes.values())
+    assert 3 <= mean <= 3.1 == spec.mean_bits
+    assert len(set(bits.values())) > 1
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("bits are looked for again")
+
+    monkeypatch.setattr("espalier.train.allocation.allocate_bits", refuse)
+    assert espalier(*command, "--mean-bits", 3.1, "--resume").code == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(own)
+    other = espalier(*command, "--mean-bits", 2.5, "--resume")
+    assert (other.code, "mean_bits: " in other.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--mean-bits", 1), "mean_bits=1.0 is below 2"),
+        (("--mean-bits", 3, "--bits", 3), "--bits and --mean-bits both say the bits"),
+        (("--mean-bits", 3, "--layer-bits", "1.*=8"), "and layer_bits says them"),
+        (("--mean-bits", 3, "--quantizer", "lsq"), "quantizer=lsq with layer_bits"),
+    ],
+    ids=str,
+)
+def test_bits_in_the_mean_refused(
+    espalier: Command, own: Path, given: tuple[object, ...], message: str
+) -> None:
+    """Before anything is written."""
+    ended = espalier("compress", "net.safetensors", *OWN, "--out", "small", *map(str, given))
+    assert ended.code == 2
+    assert message in ended.err
+    assert not (own / "small").exists()

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from espalier import ops
-from espalier.errors import StoppedError
+from espalier.errors import ConfigError, StoppedError
 from espalier.models import MODELS
 from espalier.records import read_epochs
-from espalier.train import RunDirectory, packed_run
+from espalier.train import RunDirectory, packed_run, with_mean_bits
 from espalier.train.compression import operator_of
 
 from .test_budget import LOWEST, budget_spec, wide_cnn
 from .test_train import interrupt_at, same_run
-from .tiny import run_tiny, tiny_spec
+from .tiny import CPU, run_tiny, tiny_spec
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +87,12 @@ def test_a_size_is_met_with_the_codes_that_are_written(
     directory = RunDirectory(tmp_path / "run")
     for weights in (directory.best, directory.best_by_validation):
         assert LOWEST * 2500 <= len(packed_run(weights)) <= 2500
+
+
+def test_bits_in_the_mean_need_a_trained_network() -> None:
+    """From random weights nothing can be learned of what bits cost."""
+    with pytest.raises(ConfigError, match=r"mean_bits=3.0 .* starts at random; train it first"):
+        with_mean_bits(tiny_spec(), 3.0, None, device=CPU)
 
 
 def test_bits_that_cost_leave_room_for_weights(tmp_path: Path) -> None:

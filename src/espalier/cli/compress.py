@@ -6,9 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from espalier.cli.settings import given_settings, one_of, size_setting
+from espalier.cli.parts import (
+    BitPrice,
+    FilterDensity,
+    LayerBits,
+    LayerLeast,
+    OperatorLr,
+    QuantizerKind,
+)
+from espalier.cli.settings import bits_of_layers, given_settings, one_of, size_setting
 from espalier.cli.sizes import size_text
 from espalier.cli.training import Machine, train_run
+from espalier.errors import ConfigError
 
 __all__ = ["compress"]
 
@@ -51,6 +60,19 @@ def compress(  # noqa: PLR0913, PLR0917 - the command line is flat
         str, typer.Option(help="Settings that are not given: strong or paper.")
     ] = "strong",
     bits: Annotated[int, typer.Option(help="Bits of a kept weight.")] = 3,
+    mean_bits: Annotated[
+        float | None,
+        typer.Option(
+            help="Bits of a weight in the mean instead: each parameter gets 2, 3, 4 or 8, by what "
+            "fewer cost the checkpoint's network on validation samples. They stand in the record."
+        ),
+    ] = None,
+    layer_bits: LayerBits = None,
+    filter_density: FilterDensity = None,
+    layer_least: LayerLeast = 0,
+    quantizer: QuantizerKind = "uniform",
+    bit_price: BitPrice = 0.1,
+    operator_lr: OperatorLr = 0.01,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.05,
     batch_size: Annotated[int, typer.Option(help="Samples a step.")] = 128,
     augment: Annotated[
@@ -99,8 +121,16 @@ def compress(  # noqa: PLR0913, PLR0917 - the command line is flat
         "precision": precision,
         "target_density": target_density,
         "gamma": gamma,
+        "layer_bits": dict(bits_of_layers(given) for given in layer_bits or ()),
+        "filter_density": filter_density,
+        "layer_least": layer_least,
+        "quantizer": quantizer,
+        "bit_price": bit_price,
+        "operator_lr": operator_lr,
     }
     settings = DEFAULTS | given_settings(context, options) | size_setting(max_bytes)
+    if mean_bits is not None and "bits" in settings:
+        raise ConfigError("--bits and --mean-bits both say the bits; give one of them.")
     settings |= {"model": model, "data": data, "initial": digest_of(checkpoint)}
     machine = Machine(
         data_dir=data_dir,
@@ -110,7 +140,7 @@ def compress(  # noqa: PLR0913, PLR0917 - the command line is flat
         baseline=baseline,
         teacher=checkpoint if distill else None,
     )
-    result, out = train_run(settings, out, machine, initial=checkpoint)
+    result, out = train_run(settings, out, machine, initial=checkpoint, mean_bits=mean_bits)
     size = pack_run(out, out / NETWORK)
     if as_json:
         packed = {"file": str(out / NETWORK), "size_bytes": size}

@@ -37,6 +37,7 @@ def train_run(
     *,
     max_loss: float | None = None,
     initial: Path | None = None,
+    mean_bits: float | None = None,
 ) -> tuple["RunResult", Path]:
     """Train, and return the result with the directory it is in.
 
@@ -46,6 +47,7 @@ def train_run(
         machine: where and how.
         max_loss: points that may be lost; then it is a ladder of runs.
         initial: file of the weights that the settings say it starts from.
+        mean_bits: bits of a weight in the mean, from which each parameter gets its own.
 
     Raises:
         ConfigError: a setting or an option is wrong.
@@ -65,11 +67,22 @@ def train_run(
         target = training.resolve_device(machine.device)
         asked = machine.baseline
         compared = None if asked is None else training.read_baseline(asked)
-        if out is not None and machine.resume and settings.get("precision", "auto") == "auto":
+        recorded = None
+        if out is not None and machine.resume:
             recorded = training.RunDirectory(out).recorded_spec()
-            if recorded is not None:  # auto was resolved when the run began, perhaps elsewhere
-                settings = settings | {"precision": recorded.precision}
+        if recorded is not None and settings.get("precision", "auto") == "auto":
+            # it was resolved when the run began, perhaps elsewhere
+            settings = settings | {"precision": recorded.precision}
         spec = training.resolve_spec(_with_teacher(settings, machine), device=target)
+        if mean_bits is not None:
+            spec = training.with_mean_bits(
+                spec,
+                mean_bits,
+                initial,
+                recorded=recorded,
+                data_dir=machine.data_dir,
+                device=target,
+            )
         out = out or _default_out(spec)
         return _train(spec, out, machine, compared, initial), out
 

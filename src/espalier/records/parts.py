@@ -16,11 +16,12 @@ FEW_BITS = {"lsq": 16, "rdoq": 8}
 
 
 def check_parts(spec: "RunSpec") -> None:
-    """Check the settings of quantizer, learned thresholds and the least of a layer.
+    """Check the settings of quantizer, filters, learned thresholds and the least of a layer.
 
     Raises:
         ConfigError: one is out of its bounds, or doesn't go with another one.
     """
+    _check_filters(spec)
     for name in ("bit_price", "operator_lr"):
         object.__setattr__(spec, name, number(name, getattr(spec, name)))
         at_least(name, getattr(spec, name), 0.0, "0 leaves it out")
@@ -30,6 +31,13 @@ def check_parts(spec: "RunSpec") -> None:
             f"layer_least={spec.layer_least} is a floor under each layer's share of a budget that "
             "LAMP divides; give budget=lamp and a target_density or max_bytes."
         )
+    if spec.mean_bits is not None:
+        object.__setattr__(spec, "mean_bits", number("mean_bits", spec.mean_bits))
+        if spec.layer_bits is None:
+            raise ConfigError(
+                f"mean_bits={spec.mean_bits} is what layer_bits were found for, and there are none;"
+                " `espalier compress --mean-bits` finds them, for a network that is trained."
+            )
     if spec.quantizer != "uniform":
         _check_quantizer(spec)
     if spec.pressure is not None:
@@ -39,6 +47,22 @@ def check_parts(spec: "RunSpec") -> None:
 
 def _has_budget(spec: "RunSpec") -> bool:
     return spec.target_density is not None or spec.max_bytes is not None
+
+
+def _check_filters(spec: "RunSpec") -> None:
+    if spec.filter_density is None:
+        return
+    object.__setattr__(spec, "filter_density", number("filter_density", spec.filter_density))
+    if not 0 < spec.filter_density <= 1:
+        raise ConfigError(
+            f"filter_density={spec.filter_density}: expected a fraction in (0, 1]; 1 keeps "
+            "every filter."
+        )
+    if spec.jointly:
+        raise ConfigError(
+            "jointly takes each layer by itspec, and filter_density is of all layers; give one "
+            "of them."
+        )
 
 
 def _check_quantizer(spec: "RunSpec") -> None:

@@ -72,6 +72,7 @@ LATER = (
     "operator_lr",
     "pressure",
     "layer_least",
+    "mean_bits",
 )
 """Settings that came after the first records. They are written only where they differ from their
 defaults, so that every earlier run keeps its record and its name."""
@@ -201,6 +202,8 @@ class RunSpec:
     ends decides what stays. Needs ``latent``. None learns none."""
     layer_least: int = 0
     """Weights of every parameter that stay whatever its share of a ``lamp`` budget, >= 0."""
+    mean_bits: float | None = None
+    """What ``layer_bits`` were found for, as the mean over all weights; None if given by hand."""
 
     def __post_init__(self) -> None:
         """Check every setting and bring numbers into one form."""
@@ -227,7 +230,6 @@ class RunSpec:
         self._check_budget()
         self._check_reading()
         self._check_layer_bits()
-        self._check_filters()
         check_parts(self)
         for name in ("strict", "augment", "nesterov", "biases", "jointly", "std_zeros"):
             flag(name, getattr(self, name))
@@ -310,21 +312,6 @@ class RunSpec:
             raise ConfigError(
                 "jointly gives kernel and bias of a layer one grid, and layer_bits one to each "
                 "parameter; give one of them."
-            )
-
-    def _check_filters(self) -> None:
-        if self.filter_density is None:
-            return
-        object.__setattr__(self, "filter_density", number("filter_density", self.filter_density))
-        if not 0 < self.filter_density <= 1:
-            raise ConfigError(
-                f"filter_density={self.filter_density}: expected a fraction in (0, 1]; 1 keeps "
-                "every filter."
-            )
-        if self.jointly:
-            raise ConfigError(
-                "jointly takes each layer by itself, and filter_density is of all layers; give one "
-                "of them."
             )
 
     @property

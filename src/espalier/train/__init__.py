@@ -1,5 +1,6 @@
 """Training: the loop, early stopping, checkpoints; runs without any compression too."""
 
+from espalier.train.allocation import with_mean_bits
 from espalier.train.checkpoint import load_weights, weights_as_encoded
 from espalier.train.directory import RunDirectory
 from espalier.train.distill import distillation_loss
@@ -34,5 +35,6 @@ __all__ = [
     "train",
     "verify_run",
     "weights_as_encoded",
+    "with_mean_bits",
     "within_loss",
 ]

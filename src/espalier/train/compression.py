@@ -33,7 +33,15 @@ from espalier.ops import (
 )
 from espalier.records import RunSpec
 
-__all__ = ["compress_by", "densities", "density_ramp", "gamma_at", "operator_of", "report_of"]
+__all__ = [
+    "compress_by",
+    "densities",
+    "density_ramp",
+    "gamma_at",
+    "operator_of",
+    "quantizer_of",
+    "report_of",
+]
 
 RAMPS: dict[str, type[Linear] | type[Cubic]] = {"linear": Linear, "cubic": Cubic}
 
@@ -58,7 +66,7 @@ def operator_of(
     """
     chain = Chain(
         prune=_pruner(spec, planned_steps, density),
-        quantize=_quantizer(spec) if model is None else _mixed(spec, model),
+        quantize=quantizer_of(spec) if model is None else _mixed(spec, model),
         quantize_first=spec.order == "qp",
         jointly=spec.jointly,
     )
@@ -68,7 +76,10 @@ def operator_of(
     return Then(first=FilterMagnitude(density=ramp, keep_last=True), second=chain)
 
 
-def _quantizer(spec: RunSpec) -> Quantizer:
+def quantizer_of(
+    spec: RunSpec,
+) -> ClippedQuantizer | EntropyQuantizer | LearnedStep | UniformQuantizer:
+    """Return how the spec quantizes, all parameters with the same bits."""
     if spec.quantizer == "lsq":
         return LearnedStep(bits=spec.bits, rate=spec.operator_lr)
     if spec.quantizer == "rdoq":
@@ -84,7 +95,7 @@ def _quantizer(spec: RunSpec) -> Quantizer:
 
 def _mixed(spec: RunSpec, model: nn.Module) -> Quantizer:
     """Return the quantizer with the bits that the spec gives to some layers."""
-    quantize = _quantizer(spec)
+    quantize = quantizer_of(spec)
     if spec.layer_bits is None:
         return quantize
     rules = [_rule(spec, StdThreshold(gamma=0.0))]

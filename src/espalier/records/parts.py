@@ -60,7 +60,7 @@ def _check_filters(spec: "RunSpec") -> None:
         )
     if spec.jointly:
         raise ConfigError(
-            "jointly takes each layer by itspec, and filter_density is of all layers; give one "
+            "jointly takes each layer by itself, and filter_density is of all layers; give one "
             "of them."
         )
 

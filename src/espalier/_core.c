@@ -232,6 +232,43 @@ static PyObject *core_largest(PyObject *module, PyObject *args, PyObject *named)
     return answer;
 }
 
+static PyObject *core_best(PyObject *module, PyObject *args, PyObject *named)
+{
+    static char *names[] = {"addresses", "sizes", "max_abs", "threshold", "stay",
+                            "equal",     "k",     "least",   NULL};
+    static const Row wanted[] = {{"addresses", 'Q', 0}, {"sizes", 'q', 0}, {"max_abs", 'f', 0},
+                                 {"threshold", 'f', 1}, {"stay", 'q', 1},  {"equal", 'q', 1}};
+    PyObject *o[6];
+    long long k, least, protected = 0, total = 0;
+    int status;
+    Rows rows;
+    Set set;
+
+    (void)module;
+    if (!PyArg_ParseTupleAndKeywords(args, named, "OOOOOOLL:best", names, &o[0], &o[1], &o[2],
+                                     &o[3], &o[4], &o[5], &k, &least) ||
+        rows_take(&rows, o, wanted, 6))
+        return NULL;
+    if (set_take(&set, &rows, "addresses", 1, 1, kernels))
+        return failed(&rows);
+    for (size_t t = 0; t < set.count; t++) {
+        total += set.sizes[t];
+        protected += set.sizes[t] < least ? set.sizes[t] : least;
+    }
+    if (least < 0 || k <= protected || k > total) {
+        PyErr_Format(PyExc_ValueError,
+                     "k must lie in [%lld, %lld], above the entries that stay in any case and up "
+                     "to all, and least be at least 0; found k %lld, least %lld.",
+                     protected + 1, total, k, least);
+        return failed(&rows);
+    }
+    Py_BEGIN_ALLOW_THREADS
+    status = set_best(&set, k, least, rows.views[2].buf, rows.views[3].buf, rows.views[4].buf,
+                      rows.views[5].buf);
+    Py_END_ALLOW_THREADS
+    return done(&rows, status);
+}
+
 static PyObject *core_variants(PyObject *module, PyObject *unused)
 {
     PyObject *names = PyList_New(0);
@@ -294,6 +331,13 @@ PyDoc_STRVAR(largest_doc,
 "Return the k-th largest magnitude over all tensors, exactly, and two lists with a number a\n"
 "tensor: entries above it and entries equal to it. NaN sorts above infinity.");
 
+PyDoc_STRVAR(best_doc,
+"best(addresses, sizes, max_abs, threshold, stay, equal, k, least)\n--\n\n"
+"Write what keeps the k entries of the best layer-adaptive scores (espalier.ops.Lamp), and at\n"
+"least `least` of every tensor, all of a smaller one: each tensor's smallest magnitude that stays\n"
+"(infinity: none does), how many equal to it stay, and how many there are. `max_abs` holds each\n"
+"tensor's largest magnitude, finite.");
+
 PyDoc_STRVAR(variants_doc,
 "variants()\n--\n\n"
 "Return the names of the instruction sets this processor runs, the fastest first.");
@@ -311,6 +355,7 @@ static PyMethodDef methods[] = {
     NAMED(write),
     NAMED(copy),
     NAMED(largest),
+    NAMED(best),
     NAMED(take_pictures),
     {"coder_write", core_coder_write, METH_VARARGS, coder_write_doc},
     {"coder_read", core_coder_read, METH_VARARGS, coder_read_doc},

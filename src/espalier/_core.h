@@ -44,6 +44,7 @@ typedef struct {
     void (*write)(const Writing *job, size_t *kept, size_t *nonzero);
     void (*rank)(const float *w, size_t count, uint32_t bits, size_t *above, size_t *equal);
     void (*tally)(const float *w, size_t count, uint32_t prefix, uint64_t *buckets);
+    size_t (*collect)(const float *w, size_t count, uint32_t base, uint32_t span, uint32_t *bits);
 } Kernels;
 
 const Kernels *kernels_at(size_t index); /* NULL past the last that this processor runs */
@@ -71,5 +72,7 @@ int set_write(const Set *set, const Selection *selection, const uint64_t *shadow
               int64_t *kept, int64_t *nonzero);
 int set_copy(const Set *destinations, const uint64_t *sources);
 int set_largest(const Set *set, uint64_t k, float *threshold, int64_t *above, int64_t *equal);
+int set_best(const Set *set, int64_t k, int64_t least, const float *max_abs, float *threshold,
+             int64_t *stay, int64_t *equal);
 
 #endif

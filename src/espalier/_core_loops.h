@@ -99,6 +99,26 @@ static void VARIANT(tally)(const float *w, size_t count, uint32_t prefix, uint64
     }
 }
 
+/* Put down the magnitudes' bits that lie within `span` of `base`, few as well. */
+static size_t VARIANT(collect)(const float *w, size_t count, uint32_t base, uint32_t span,
+                               uint32_t *found)
+{
+    size_t n = 0;
+
+    for (size_t start = 0; start < count; start += SKIP) {
+        size_t end = count - start < SKIP ? count : start + SKIP;
+        int hit = 0;
+        for (size_t i = start; i < end; i++)
+            hit |= magnitude_bits(w[i]) - base <= span;
+        for (size_t i = start; hit && i < end; i++) {
+            uint32_t bits = magnitude_bits(w[i]);
+            if (bits - base <= span)
+                found[n++] = bits;
+        }
+    }
+    return n;
+}
+
 enum { VARIANT(raw) = ROUND_COUNT }; /* step 0: what is kept stays as it is */
 
 /* Rounding and mode are constants where this is called, so that no branch stays in the loop. */
@@ -182,4 +202,5 @@ static const Kernels VARIANT(kernels) = {
     .write = VARIANT(write),
     .rank = VARIANT(rank),
     .tally = VARIANT(tally),
+    .collect = VARIANT(collect),
 };

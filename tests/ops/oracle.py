@@ -139,11 +139,14 @@ def best(weights, k, least):
     scores = []
     for i, w in enumerate(weights):
         order = np.argsort(-np.abs(w).ravel(), kind="stable")
-        total = 0.0
+        exponent = math.frexp(float(np.abs(w).max(initial=0)))[1]
+        units = 2.0 ** (62 - w.size.bit_length() - 2 * exponent)
+        total = 0
         for rank, entry in enumerate(order):
-            square = float(w.ravel()[entry]) ** 2
-            total += square
-            score = 1.0 + least - rank if rank < least else square / total if total else 0.0
+            square = float(w.ravel()[entry]) ** 2 * units
+            total += int(square)
+            natural = min(square / total, 1.0) if total else 0.0
+            score = 1.0 + least - rank if rank < least else natural
             scores.append((-score, i, rank, entry))
     masks = [np.zeros(w.size, bool) for w in weights]
     for _, i, _, entry in sorted(scores)[:k]:

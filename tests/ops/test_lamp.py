@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.errors import ConfigError
-from espalier.ops import Cubic, GlobalMagnitude, Lamp, lamp
+from espalier.ops import Cubic, GlobalMagnitude, Lamp, kernels, lamp
 
 from .oracle import apply_to, best
 from .strategies import quick, weights
@@ -61,27 +61,58 @@ def test_a_budget_below_least_goes_round():
     assert state.written.kept.tolist() == [2, 2, 1]
 
 
+def ways(arrays, k, least):
+    """Return the cut that each way to find it gives."""
+    tensors = [torch.from_numpy(a) for a in arrays]
+    magnitudes = [t.abs().ravel() for t in tensors]
+    yield lamp._on_host([m.numpy() for m in magnitudes], k, least)
+    yield lamp._on_device(magnitudes, k, least)
+    if kernels.core is not None and k > sum(min(least, a.size) for a in arrays):
+        yield kernels.keep_best(tensors, k, least, kernels.measure(tensors).max_abs)
+
+
+def same_cuts(cuts):
+    """Check that cuts say the same, and return the first."""
+    first, *others = cuts
+    for other in others:
+        assert torch.equal(first.threshold, other.threshold)
+        assert type(first.ties) is type(other.ties)
+        assert first.ties == other.ties if isinstance(first.ties, int) else True
+        assert isinstance(first.ties, int) or torch.equal(first.ties, other.ties)
+    return first
+
+
 @quick
 @given(arrays=st.lists(weights(), min_size=1, max_size=4), data=st.data())
-def test_exactly_k_both_ways(arrays, data):
-    """On the host and on a device: the same thresholds, exactly k weights, ties and zeros too."""
+def test_exactly_k_every_way(arrays, data):
+    """In the core, by numpy and on a device: the same cut, exactly k weights, ties and zeros."""
     k = data.draw(st.integers(0, sum(a.size for a in arrays)))
     least = data.draw(st.integers(0, 3))
     if not 0 < k < sum(a.size for a in arrays):
         return
-    magnitudes = [np.abs(a).ravel() for a in arrays]
-    host = lamp._on_host(magnitudes, k, least)
-    device = lamp._on_device([torch.from_numpy(m) for m in magnitudes], k, least)
-    assert torch.equal(host.threshold, device.threshold)
-    thresholds = list(zip(magnitudes, host.threshold.numpy(), strict=True))
-    above = torch.tensor([(m > t).sum() for m, t in thresholds])
-    assert (above + device.ties).sum() == k
-    kept = [int(m.sum()) for m in best(arrays, k, least)]
-    assert (above + device.ties).tolist() == kept
-    if isinstance(host.ties, torch.Tensor):
-        assert torch.equal(host.ties, device.ties)
-    else:  # all of them, where no tensor's are split
-        assert device.ties.tolist() == [int((m == t).sum()) for m, t in thresholds]
+    cut = same_cuts(ways(arrays, k, least))
+    masks = kernels.keep_masks([torch.from_numpy(a) for a in arrays], cut)
+    kept = [int(m.sum()) for m in masks]
+    assert sum(kept) == k
+    assert kept == [int(m.sum()) for m in best(arrays, k, least)]
+
+
+@pytest.mark.parametrize("least", [0, 1, 40, 5000])
+@pytest.mark.parametrize("density", [0.001, 0.02, 0.3, 0.71, 0.999])
+@pytest.mark.parametrize("kind", ["plain", "rounded", "sparse", "wide"])
+def test_every_way_on_large_sets(kind, density, least):
+    """Weights as training has them, on a grid, mostly zero, or over all of float32's range."""
+    arrays = [normal(n, n, scale) for n, scale in ((70_001, 1), (9_000, 1e-3), (400, 7.0), (3, 1))]
+    if kind == "rounded":
+        arrays = [np.round(a * 8) / 8 for a in arrays]
+    elif kind == "sparse":
+        arrays = [np.where(np.arange(a.size) % 9, 0, a).astype(np.float32) for a in arrays]
+    elif kind == "wide":
+        arrays = [np.exp2(np.clip(30 * a, -148, 120)).astype(np.float32) for a in arrays]
+    k = int(density * sum(a.size for a in arrays))
+    cut = same_cuts(ways(arrays, k, least))
+    masks = kernels.keep_masks([torch.from_numpy(a) for a in arrays], cut)
+    assert sum(int(m.sum()) for m in masks) == k
 
 
 @pytest.mark.parametrize("density", [0.003, 0.02, 0.3, 0.9, 0.999])
@@ -95,15 +126,17 @@ def test_large_tensors_are_sampled_first(density):
     host = [torch.from_numpy(np.abs(w)) for w in tensors]
     device = lamp._on_device(host, k, 0)
     assert torch.equal(state.written.threshold, device.threshold)
+    assert torch.equal(lamp._on_host([m.numpy() for m in host], k, 0).threshold, device.threshold)
     assert state.written.kept.sum() == k
 
 
 def test_ties_without_a_quota_where_none_is_split():
     """Any memory layout is served by the core, as long as no tensor's ties are split."""
     tensors = [torch.from_numpy(normal(60, 1)), torch.tensor([2.0, 2.0, 1.0, 1.0])]
-    moments = None
+    moments = kernels.measure(tensors)
     assert isinstance(Lamp(density=0.5).cut(tensors, moments, 0).ties, int)
-    split = Lamp(density=0.75).cut([torch.ones(8)], moments, 0)
+    ones = [torch.ones(8)]
+    split = Lamp(density=0.75).cut(ones, kernels.measure(ones), 0)
     assert split.ties.tolist() == [6]
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "clip",
     "copy",
     "filtered",
+    "keep_best",
     "keep_largest",
     "keep_mask",
     "keep_masks",
@@ -169,6 +170,23 @@ def keep_largest(tensors: Sequence[Tensor], k: int) -> Cut:
     earlier = equal.cumsum(0) - equal
     quota = torch.minimum((k - above.sum() - earlier).clamp(min=0), equal)
     return Cut(threshold.expand(n).contiguous(), quotas(quota, equal))
+
+
+def keep_best(tensors: Sequence[Tensor], k: int, least: int, max_abs: Tensor) -> Cut | None:
+    """Cut that keeps the ``k`` best layer-adaptive scores (``lamp``); None where the core can't.
+
+    Args:
+        tensors: as :func:`measure` takes them.
+        k: how many stay, more than ``least`` alone would keep and at most all.
+        least: how many of every tensor stay whatever their score.
+        max_abs: each tensor's largest magnitude, float32 (n,).
+    """
+    if not (_compiled(tensors) and max_abs.isfinite().all()):
+        return None
+    threshold, (stay, equal) = np.empty(len(tensors), np.float32), np.empty((2, len(tensors)), int)
+    rows = _addresses(tensors), _sizes(tensors), _row(max_abs), threshold, stay, equal
+    core.best(*rows, k, least)
+    return Cut(torch.from_numpy(threshold), quotas(*map(torch.from_numpy, (stay, equal))))
 
 
 def quotas(stay: Tensor, equal: Tensor) -> int | Tensor:

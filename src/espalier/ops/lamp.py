@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from espalier.errors import ConfigError
+from espalier.ops import kernels
 from espalier.ops.base import Operator, Sweep, later
 from espalier.ops.kernels import ALL_TIES, Cut, Moments, keep_largest
 from espalier.ops.prune import check_density, count_of
@@ -34,6 +35,11 @@ class Lamp(Operator):
     largest scores 1, so that none dies while ``k`` is at least the number of tensors. Where
     magnitudes are equal the first entries count as the larger; among equal scores the first
     tensors stay. A density of 1 keeps everything, zeros included.
+
+    The sum is one of whole numbers, so that it is the same in any order and on any device: squares
+    rounded down to multiples of ``2**(2 * e + b - 62)``, where the tensor's largest magnitude is
+    below ``2**e`` and its size below ``2**b``, ``e`` and ``b`` as small as can be. The division is
+    float64's, and no score is above 1.
 
     Example:
         >>> import torch
@@ -74,7 +80,7 @@ class Lamp(Operator):
     def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
         """Return each tensor's threshold and quota of ties."""
         k = count_of(self.density, tensors, step)
-        return _keep_best(tensors, k, self.least)
+        return _keep_best(tensors, k, self.least, moments.max_abs)
 
     def cut_from(
         self, tensors: Sequence[Tensor], moments: Moments, step: int, rows: Tensor | None
@@ -90,35 +96,41 @@ class Lamp(Operator):
         return value_at(self.density, step)
 
 
-def _keep_best(tensors: Sequence[Tensor], k: int, least: int) -> Cut:
+def _keep_best(tensors: Sequence[Tensor], k: int, least: int, max_abs: Tensor) -> Cut:
     """Cut that keeps exactly the ``k`` weights of the best scores of all tensors together.
 
-    The score of a tensor's r-th largest magnitude ``m[r]`` is ``m[r]**2 / sum(m[1:r + 1]**2)``, in
-    float64, summed from the largest on; 1 for the largest, falling from there, 0 for zeros. Among
-    equal scores the first tensors, and in them the larger magnitudes, stay.
+    The score of a tensor's r-th largest magnitude ``m[r]`` is ``m[r]**2 / sum(m[1:r + 1]**2)``: 1
+    for the largest, falling from there, 0 for zeros. Among equal scores the first tensors, and in
+    them the larger magnitudes, stay.
 
     Args:
         tensors: float32, finite, on one device.
         k: how many stay, 0 to all.
         least: how many of every tensor stay whatever their score, or all of a smaller one: the
             r-th largest scores ``least + 2 - r``.
+        max_abs: each tensor's largest magnitude, float32 (n,).
     """
     if k in (0, sum(t.numel() for t in tensors)):
         return keep_largest(tensors, k)
+    if k > sum(min(least, t.numel()) for t in tensors):
+        cut = kernels.keep_best(tensors, k, least, max_abs)
+        if cut is not None:
+            return cut
     flat = [t.detach().abs().reshape(-1) for t in tensors]
     if flat[0].device.type == "cpu":
         return _on_host([m.numpy() for m in flat], k, least)
     return _on_device(flat, k, least)
 
 
-# ---- on the host: sorts only what may stay ------------------------------------------------------
+# ---- on the host without the core: sorts only what may stay --------------------------------------
 
 
 def _on_host(magnitudes: Sequence[NDArray[np.float32]], k: int, least: int) -> Cut:
     floors = _guess(magnitudes, k, least)
     while True:
         tops = [_top(m, floor) for m, floor in zip(magnitudes, floors, strict=True)]
-        scores = [_scores(top, least) for top in tops]
+        sizes = [m.size for m in magnitudes]
+        scores = [_scores(top, n, least) for top, n in zip(tops, sizes, strict=True)]
         counts, lowest = _best(scores, k)
         short = [  # the tensor's next weight may have had a better score than the last that stays
             top.size < m.size and not (top.size and scores[i][-1] < lowest)
@@ -133,7 +145,7 @@ def _guess(magnitudes: Sequence[NDArray[np.float32]], k: int, least: int) -> lis
     """Return magnitudes that each tensor's cut will hardly be below; 0 where all are looked at."""
     samples = [_top(m[::SAMPLE], 0.0) for m in magnitudes]
     share = min(k // SAMPLE, sum(s.size for s in samples))
-    counts, _ = _best([_scores(s, 0) for s in samples], share)
+    counts, _ = _best([_scores(s, s.size, 0) for s in samples], share)
     floors = []
     for m, sample, count in zip(magnitudes, samples, counts, strict=True):
         reach = int(MARGIN * max(count, least / SAMPLE)) + 16
@@ -148,14 +160,24 @@ def _top(magnitudes: NDArray[np.float32], floor: float) -> NDArray[np.float32]:
     return np.sort(chosen)[::-1]
 
 
-def _scores(top: NDArray[np.float32], least: int) -> NDArray[np.float64]:
+def _scores(top: NDArray[np.float32], size: int, least: int) -> NDArray[np.float64]:
     squares = np.square(top, dtype=np.float64)
-    total: NDArray[np.float64] = np.cumsum(squares)
+    if top.size:
+        exponent = int(np.frexp(top[0])[1])
+        squares *= 2.0 ** (_unit(size) - 2 * exponent)
+    with np.errstate(invalid="ignore"):  # what is not finite is told elsewhere
+        total: NDArray[np.int64] = np.cumsum(squares.astype(np.int64))
     scores: NDArray[np.float64] = np.divide(
         squares, total, out=np.zeros_like(squares), where=total > 0
     )
+    np.minimum(scores, 1, out=scores)
     scores[:least] = np.arange(least + 1, 1, -1)[: scores.size]
     return scores
+
+
+def _unit(size: int) -> int:
+    """Return the power of two, of one over the units of a sum of so many squares below 1."""
+    return 62 - size.bit_length()
 
 
 def _best(scores: Sequence[NDArray[np.float64]], k: int) -> tuple[list[int], float]:
@@ -180,15 +202,13 @@ def _best(scores: Sequence[NDArray[np.float64]], k: int) -> tuple[list[int], flo
 def _cut(tops: Sequence[NDArray[np.float32]], counts: Sequence[int]) -> Cut:
     """Return the threshold and the quota of ties that keep so many of each tensor."""
     threshold = np.full(len(tops), np.inf, np.float32)
-    quota = np.zeros(len(tops), np.int64)
-    split = False
+    stay, equal = np.zeros((2, len(tops)), np.int64)
     for i, (top, count) in enumerate(zip(tops, counts, strict=True)):
         if count:
             threshold[i] = top[count - 1]
             first, last = (np.searchsorted(-top, -threshold[i], side) for side in ("left", "right"))
-            quota[i] = count - first
-            split |= bool(last > count)
-    ties = torch.from_numpy(quota) if split else ALL_TIES  # without a quota, any layout is served
+            stay[i], equal[i] = count - first, last - first
+    ties = kernels.quotas(torch.from_numpy(stay), torch.from_numpy(equal))
     return Cut(torch.from_numpy(threshold), ties)
 
 
@@ -199,10 +219,12 @@ def _on_device(magnitudes: Sequence[Tensor], k: int, least: int) -> Cut:
     tops = [m.sort(descending=True).values for m in magnitudes]
     scores = []
     for top in tops:
-        squares = top.double().square()
-        total = squares.cumsum(0)
-        score = torch.where(total > 0, squares / total, 0.0)
-        score = score.cummin(0).values if top.numel() else score  # sums in parallel may waver
+        exponent = torch.frexp(top[:1]).exponent.long()
+        power = _unit(top.numel()) - 2 * exponent
+        scale = ((1023 + power) << 52).view(torch.float64)  # 2**power, exactly
+        squares = top.double().square() * scale
+        total = squares.long().cumsum(0)
+        score = torch.where(total > 0, squares / total, 0.0).clamp(max=1.0)
         first = torch.arange(least + 1, 1, -1, device=top.device)
         score[:least] = first[: top.numel()]
         scores.append(score)
@@ -213,8 +235,9 @@ def _on_device(magnitudes: Sequence[Tensor], k: int, least: int) -> Cut:
     earlier = equal.cumsum(0) - equal
     counts = above + torch.minimum((k - above.sum() - earlier).clamp(min=0), equal)
     threshold = torch.stack([_kth(top, count) for top, count in zip(tops, counts, strict=True)])
-    larger = [(top > threshold[i]).sum() for i, top in enumerate(tops)]
-    return Cut(threshold, counts - torch.stack(larger))
+    larger = torch.stack([(top > threshold[i]).sum() for i, top in enumerate(tops)])
+    ties = torch.stack([(top == threshold[i]).sum() for i, top in enumerate(tops)])
+    return Cut(threshold, kernels.quotas(counts - larger, ties))
 
 
 def _kth(top: Tensor, count: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ it back before it. Divided by the bandwidth of a plain copy, measured in the sam
 import argparse
 import contextlib
 import json
+from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 
@@ -21,10 +22,22 @@ from torch.nn import functional as F
 import espalier
 from espalier.core import core
 from espalier.models import build_model
+from espalier.ops import Operator
 from measuring import machine, spread
 
 MOVES = {"inplace": 3, "hybrid": 6, "latent": 6}
 """Times that all weights pass between processor and memory, in one call."""
+
+
+OPERATORS: dict[str, Callable[[argparse.Namespace], Operator]] = {
+    "std": lambda args: espalier.PruneThenQuantize(gamma=args.gamma, bits=args.bits),
+    "global": lambda args: _with_grid(espalier.GlobalMagnitude(density=args.density), args),
+    "lamp": lambda args: _with_grid(espalier.Lamp(density=args.density), args),
+}
+
+
+def _with_grid(prune: Operator, args: argparse.Namespace) -> Operator:
+    return espalier.Chain(prune=prune, quantize=espalier.UniformQuantizer(bits=args.bits))
 
 
 class Side:
@@ -43,7 +56,7 @@ class Side:
         self.optimizer.register_step_pre_hook(self._mark)
         self.optimizer.register_step_post_hook(self._mark)
         if compressed:
-            operator = espalier.PruneThenQuantize(gamma=args.gamma, bits=args.bits)
+            operator = OPERATORS[args.operator](args)
             self.compressor = espalier.attach(
                 self.model, self.optimizer, operator, update=args.update
             )
@@ -86,7 +99,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=60, help="counted steps of each side")
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--gamma", type=float, default=0.375)
+    parser.add_argument("--operator", choices=sorted(OPERATORS), default="std")
+    parser.add_argument("--gamma", type=float, default=0.375, help="of std")
+    parser.add_argument("--density", type=float, default=0.1, help="of global and lamp")
     parser.add_argument("--bits", type=int, default=8)
     parser.add_argument("--update", choices=sorted(MOVES), default="hybrid")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
@@ -109,10 +124,12 @@ def main() -> None:
     floor = MOVES[args.update] / 2 * copy
     ratio = median(ours.whole) / median(plain.whole)
     pairs = [a / b for a, b in zip(ours.whole, plain.whole, strict=True)]
+    budget = args.operator != "std"
+    strength = f"{args.operator} {args.density}" if budget else f"gamma {args.gamma}"
     print(machine(args.threads))
     print(
         f"paper_cnn, batch {args.batch_size}, {args.precision}, SGD with momentum, {args.update}, "
-        f"gamma {args.gamma}, {args.bits} bits, core: {'compiled' if core else 'torch'}, "
+        f"{strength}, {args.bits} bits, core: {'compiled' if core else 'torch'}, "
         f"n = {args.steps}"
     )
     print(f"{'':34}{'median':>10}{'min':>10}{'max':>10}  ms")

@@ -91,7 +91,7 @@ def test_straddling_is_that_of_every_address(floors: ModuleType, name: str) -> N
     from espalier.export.c.lower import lower
 
     line, lanes = 16, 8
-    numbers = FloatNumbers(find_target("avx2"), "speed")
+    numbers = FloatNumbers(find_target("avx2"))
     steps = [s for s in lower(NETWORKS[name](), numbers).steps if isinstance(s, ConvolutionStep)]
     assert steps
     for step in steps:

@@ -1,5 +1,6 @@
 """The ladder's studies: as many runs as is said, and each rung one step from another one."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ RECIPE = {
 }
 
 
+@cache
 def plan(name: str) -> StudyPlan:
     path = FOLDER / f"{name}.toml"
     return make_plan(find_definition(str(path)), device=torch.device("cpu"))

@@ -235,21 +235,21 @@ static PyObject *core_largest(PyObject *module, PyObject *args, PyObject *named)
 static PyObject *core_best(PyObject *module, PyObject *args, PyObject *named)
 {
     static char *names[] = {"addresses", "sizes", "max_abs", "threshold", "stay",
-                            "equal",     "k",     "least",   NULL};
+                            "equal",     "k",     "least",   "threads", NULL};
     static const Row wanted[] = {{"addresses", 'Q', 0}, {"sizes", 'q', 0}, {"max_abs", 'f', 0},
                                  {"threshold", 'f', 1}, {"stay", 'q', 1},  {"equal", 'q', 1}};
     PyObject *o[6];
     long long k, least, protected = 0, total = 0;
-    int status;
+    int threads, status;
     Rows rows;
     Set set;
 
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, named, "OOOOOOLL:best", names, &o[0], &o[1], &o[2],
-                                     &o[3], &o[4], &o[5], &k, &least) ||
+    if (!PyArg_ParseTupleAndKeywords(args, named, "OOOOOOLLi:best", names, &o[0], &o[1], &o[2],
+                                     &o[3], &o[4], &o[5], &k, &least, &threads) ||
         rows_take(&rows, o, wanted, 6))
         return NULL;
-    if (set_take(&set, &rows, "addresses", 1, 1, kernels))
+    if (set_take(&set, &rows, "addresses", 1, threads, kernels))
         return failed(&rows);
     for (size_t t = 0; t < set.count; t++) {
         total += set.sizes[t];
@@ -332,7 +332,7 @@ PyDoc_STRVAR(largest_doc,
 "tensor: entries above it and entries equal to it. NaN sorts above infinity.");
 
 PyDoc_STRVAR(best_doc,
-"best(addresses, sizes, max_abs, threshold, stay, equal, k, least)\n--\n\n"
+"best(addresses, sizes, max_abs, threshold, stay, equal, k, least, threads)\n--\n\n"
 "Write what keeps the k entries of the best layer-adaptive scores (espalier.ops.Lamp), and at\n"
 "least `least` of every tensor, all of a smaller one: each tensor's smallest magnitude that stays\n"
 "(infinity: none does), how many equal to it stay, and how many there are. `max_abs` holds each\n"

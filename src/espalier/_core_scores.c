@@ -18,6 +18,9 @@ typedef struct {
     int64_t upto, sum;
 } Bin;
 
+/* How many entries a bin holds, and the sum of their squares. */
+typedef int64_t Held __attribute__((vector_size(16)));
+
 /* One tensor: its bins, the largest first, and the sorted magnitudes of some of them. */
 typedef struct {
     const float *w;
@@ -121,33 +124,47 @@ static double search(const Tensor *tensors, size_t count, int64_t k,
     return s;
 }
 
-/* Put the counts and sums of a tensor's entries into a table that is empty before and after. */
-static void fill(Tensor *tensor, Bin *table, uint32_t largest)
+static void hold(const Tensor *tensor, int64_t from, int64_t to, Held *table)
 {
-    int64_t left = tensor->size, upto = 0, sum = 0;
-
-    for (int64_t i = 0; i < tensor->size; i++) {
+    for (int64_t i = from; i < to; i++) {
         double value = (double)tensor->w[i];
         uint32_t bits;
-        Bin *bin;
         memcpy(&bits, &tensor->w[i], sizeof bits);
-        bin = &table[(bits & INT32_MAX) >> LOW_BITS];
-        bin->upto++;
-        bin->sum += (int64_t)(value * value * tensor->scale);
+        table[(bits & INT32_MAX) >> LOW_BITS] += (Held){1, (int64_t)(value * value * tensor->scale)};
     }
-    left -= table[0].upto; /* zeros: far below the others */
-    for (int64_t top = left ? (int64_t)(largest >> LOW_BITS) : 0; top >= 0; top = left ? top - 1 : 0) {
-        Bin *bin = &table[top];
-        if (bin->upto) {
-            left -= top ? bin->upto : 0;
-            upto += bin->upto;
-            sum += bin->sum;
-            tensor->bins[tensor->count++] = (Bin){(uint32_t)top, upto, sum};
-            *bin = (Bin){0, 0, 0};
-        }
-        if (top == 0)
-            break;
+}
+
+/* Take a bin out of the tables of all threads. */
+static Held taken(Held *tables, int threads, uint32_t top)
+{
+    Held all = {0, 0};
+    for (Held *held = tables + top; held < tables + (size_t)threads * BINS; held += BINS) {
+        all += *held;
+        *held = (Held){0, 0};
     }
+    return all;
+}
+
+/* Make a tensor's bins, in a table a thread, empty before and after. */
+static void fill(Tensor *tensor, Held *tables, int threads, uint32_t largest)
+{
+    int team = tensor->size >= TEAM_FROM ? threads : 1;
+    Held all = {0, 0}, zeros;
+
+#pragma omp parallel for num_threads(team) schedule(static, 1) if (team > 1)
+    for (int thread = 0; thread < team; thread++)
+        hold(tensor, tensor->size * thread / team, tensor->size * (thread + 1) / team,
+             tables + (size_t)thread * BINS);
+    zeros = taken(tables, team, 0); /* far below the others */
+    for (uint32_t top = largest >> LOW_BITS; top > 0 && all[0] + zeros[0] < tensor->size; top--) {
+        Held held = taken(tables, team, top);
+        all += held;
+        if (held[0])
+            tensor->bins[tensor->count++] = (Bin){top, all[0], all[1]};
+    }
+    all += zeros;
+    if (zeros[0])
+        tensor->bins[tensor->count++] = (Bin){0, all[0], all[1]};
 }
 
 /* Sort the bins that scores from low to high may lie in, and one above: its last entry may be the
@@ -267,7 +284,7 @@ static Bin *bins_make(Tensor *tensors, const Set *set)
 }
 
 static void tensors_take(Tensor *tensors, const Set *set, int64_t least, const float *max_abs,
-                         Bin *table)
+                         Held *tables)
 {
     for (size_t t = 0; t < set->count; t++) {
         Tensor *tensor = &tensors[t];
@@ -283,7 +300,7 @@ static void tensors_take(Tensor *tensors, const Set *set, int64_t least, const f
             length++;
         tensor->scale = ldexp(1.0, 62 - length - 2 * exponent);
         if (tensor->size)
-            fill(tensor, table, largest);
+            fill(tensor, tables, set->threads, largest);
     }
 }
 
@@ -316,13 +333,13 @@ int set_best(const Set *set, int64_t k, int64_t least, const float *max_abs, flo
              int64_t *stay, int64_t *equal)
 {
     Tensor *tensors = calloc(set->count + 1, sizeof *tensors);
-    Bin *table = calloc(BINS, sizeof *table);
+    Held *tables = calloc((size_t)set->threads * BINS, sizeof *tables);
     Bin *bins = tensors ? bins_make(tensors, set) : NULL;
     void *scores = NULL;
 
-    if (tensors && table && bins) {
+    if (tensors && tables && bins) {
         double low, high;
-        tensors_take(tensors, set, least, max_abs, table);
+        tensors_take(tensors, set, least, max_abs, tables);
         low = search(tensors, set->count, k, least_of);
         high = search(tensors, set->count, k, most_of);
         for (size_t t = 0; t < set->count; t++)
@@ -333,7 +350,7 @@ int set_best(const Set *set, int64_t k, int64_t least, const float *max_abs, flo
     }
     free(scores);
     free(bins);
-    free(table);
+    free(tables);
     free(tensors);
     return scores ? 0 : -1;
 }

@@ -21,9 +21,6 @@ typedef struct {
     int threads; /* a team is the whole of it or one thread: a changing size would cost more */
 } Plan;
 
-/* Below so many entries one thread is faster than waking a team: about 20 us of work. */
-enum { TEAM_FROM = 16 * CHUNK };
-
 static float *entries(uint64_t address, const Chunk *chunk)
 {
     return (float *)(uintptr_t)address + chunk->start;

@@ -185,7 +185,7 @@ def keep_best(tensors: Sequence[Tensor], k: int, least: int, max_abs: Tensor) ->
         return None
     threshold, (stay, equal) = np.empty(len(tensors), np.float32), np.empty((2, len(tensors)), int)
     rows = _addresses(tensors), _sizes(tensors), _row(max_abs), threshold, stay, equal
-    core.best(*rows, k, least)
+    core.best(*rows, k, least, _threads())
     return Cut(torch.from_numpy(threshold), quotas(*map(torch.from_numpy, (stay, equal))))
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from espalier.errors import ConfigError
-from espalier.ops.base import Operator, Sweep
 from espalier.ops.grids import ClippedQuantizer, check_few_bits, top_of
 from espalier.ops.kernels import Cut, Kernel, Moments, keep_masks
 from espalier.ops.parts import Laid
+from espalier.ops.quantize import LoneQuantizer
 
 __all__ = ["EntropyQuantizer"]
 
@@ -20,7 +20,7 @@ FAR = 2.0**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntropyQuantizer(Operator):
+class EntropyQuantizer(LoneQuantizer):
     """Put each kept weight where distance and bits together are least (as DeepCABAC and EC2T).
 
     On the grid of :class:`ClippedQuantizer` a weight ``u = abs(H) / q`` takes the code c from 0 to
@@ -62,16 +62,6 @@ class EntropyQuantizer(Operator):
                 "finite number >= 0 (0.05 to 0.5 is usual)."
             )
         _ = self._grid
-
-    @property
-    def sweeps(self) -> tuple[Sweep, ...]:
-        """One: quantize."""
-        return (Sweep(quantize=self),)
-
-    @property
-    def seed(self) -> int | None:
-        """None: nothing is drawn."""
-        return None
 
     @property
     def kernel(self) -> Kernel:

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from espalier.errors import ConfigError
-from espalier.ops.base import Operator, Sweep
-from espalier.ops.kernels import Cut, Kernel, Moments, kept_quantile
+from espalier.ops.kernels import Cut, Moments, kept_quantile
 from espalier.ops.parts import Laid
-from espalier.ops.quantize import where_it_exists
+from espalier.ops.quantize import LoneQuantizer, where_it_exists
 
 __all__ = ["ClippedQuantizer", "check_few_bits"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClippedQuantizer(Operator):
+class ClippedQuantizer(LoneQuantizer):
     """Put the kept weights on an even grid that ends at a quantile: no outlier stretches it.
 
     ``q = t / (2**(bits - 1) - 1)`` with ``t`` the magnitude that the fraction ``quantile`` of the
@@ -49,21 +48,6 @@ class ClippedQuantizer(Operator):
                 f"quantile is {self.quantile}; it is the fraction of kept weights that the grid "
                 "spans, so give a number above 0 and up to 1 (1 spans them all)."
             )
-
-    @property
-    def sweeps(self) -> tuple[Sweep, ...]:
-        """One: quantize."""
-        return (Sweep(quantize=self),)
-
-    @property
-    def seed(self) -> int | None:
-        """None: nothing is drawn."""
-        return None
-
-    @property
-    def kernel(self) -> Kernel:
-        """To the nearest grid value."""
-        return "nearest"
 
     def steps(self, tensors: Sequence[Tensor], moments: Moments, cut: Cut) -> Tensor:
         """Return each tensor's step, float32 (n,); 0 where there is no grid."""

@@ -10,16 +10,16 @@ from torch import Tensor
 from espalier.errors import ConfigError
 from espalier.ops.base import Operator, Sweep
 from espalier.ops.grids import check_few_bits, top_of
-from espalier.ops.kernels import ALL_TIES, Cut, Kernel, Moments, kept_mean, measure
+from espalier.ops.kernels import ALL_TIES, Cut, Moments, kept_mean, measure
 from espalier.ops.parts import Laid, Written
-from espalier.ops.quantize import where_it_exists
+from espalier.ops.quantize import LoneQuantizer, where_it_exists
 from espalier.ops.schedules import Schedule, ends_of, value_at
 
 __all__ = ["LearnedStep", "LearnedThreshold"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LearnedStep(Operator):
+class LearnedStep(LoneQuantizer):
     """Put the kept weights on an even grid whose step is learned (LSQ, Esser et al., ICLR 2020).
 
     ``C = q * clip(round(H / q), -top, top)``, ties to even, ``top = 2**(bits - 1) - 1``; division,
@@ -54,21 +54,6 @@ class LearnedStep(Operator):
         """Refuse grids without two values, and rates that are none."""
         check_few_bits(self.bits, 16)
         _check_rate(self.rate)
-
-    @property
-    def sweeps(self) -> tuple[Sweep, ...]:
-        """One: quantize."""
-        return (Sweep(quantize=self),)
-
-    @property
-    def seed(self) -> int | None:
-        """None: nothing is drawn."""
-        return None
-
-    @property
-    def kernel(self) -> Kernel:
-        """To the nearest grid value."""
-        return "nearest"
 
     def steps(self, tensors: Sequence[Tensor], moments: Moments, cut: Cut) -> Tensor:
         """Return the steps that learning starts from, float32 (n,); 0 where there is no grid."""

@@ -1,5 +1,6 @@
 """Quantizers: on which grid the kept weights are put."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -12,7 +13,7 @@ from espalier.errors import ConfigError, nearest
 from espalier.ops.base import Operator, Sweep
 from espalier.ops.kernels import Cut, Kernel, Moments, kept_mean
 
-__all__ = ["Rounding", "UniformQuantizer", "where_it_exists"]
+__all__ = ["LoneQuantizer", "Rounding", "UniformQuantizer", "where_it_exists"]
 
 LARGEST = 1e38
 """No grid above it: its top value, at most twice the largest magnitude, must stay finite."""
@@ -22,8 +23,33 @@ Rounding = Literal["nearest", "floor", "stochastic"]
 proportion to the distance, so that the mean is the weight itself)."""
 
 
+class LoneQuantizer(Operator):
+    """A quantizer that is an operator as well: one sweep, nearest values, nothing drawn."""
+
+    __slots__ = ()
+
+    @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """One: quantize."""
+        return (Sweep(quantize=self),)
+
+    @property
+    def seed(self) -> int | None:
+        """None: nothing is drawn."""
+        return None
+
+    @property
+    def kernel(self) -> Kernel:
+        """To the nearest grid value."""
+        return "nearest"
+
+    @abstractmethod
+    def steps(self, tensors: Sequence[Tensor], moments: Moments, cut: Cut) -> Tensor:
+        """Return each tensor's step, float32 (n,); 0 where there is no grid."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UniformQuantizer(Operator):
+class UniformQuantizer(LoneQuantizer):
     """Put the kept weights on an even grid: ``C = q * round(H / q)`` (eq. 3 and 4).
 
     ``q = (max(abs(H)) - beta) / (2**(bits - 1) - 1)``, computed in float64 and rounded to float32;
@@ -66,11 +92,6 @@ class UniformQuantizer(Operator):
                 f"rounding is {self.rounding!r}; it is one of {', '.join(get_args(Rounding))}."
                 f"{nearest(str(self.rounding), get_args(Rounding))}"
             )
-
-    @property
-    def sweeps(self) -> tuple[Sweep, ...]:
-        """One: quantize."""
-        return (Sweep(quantize=self),)
 
     @property
     def seed(self) -> int | None:

@@ -12,12 +12,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from espalier.export.c import TARGETS, Target, kernels
+from espalier.export.c import TARGETS, Target, integer_kernels, kernels
+from espalier.export.c.integer_functions import WIDEST
+from espalier.export.c.integer_numbers import integer_target
+from espalier.export.c.integer_weights import SIZES
+from espalier.export.c.patches import PASSES
 from espalier.export.c.tiles import BLOCK_VECTORS
 from espalier.runtime.compiler import find_compiler
 
 CHANNELS, ROW, PLANE, COUNT, REPETITIONS = 64, 16, 256, 58, 20_000
 FILTERS = 64
+LENGTHS = (256, 1152)
+"""Of patches."""
 
 MAIN = """
 #define _POSIX_C_SOURCE 199309L
@@ -25,10 +31,10 @@ MAIN = """
 #include <stdio.h>
 #include <time.h>
 @KERNELS@
-static float x[@SIZE@];
+static @X@ x[@SIZE@];
 static uint16_t offset[@FILTERS@][@DENSE@];
-static float value[4 * @DENSE@];
-static float y[4096];
+static @VALUE@ value[4 * @DENSE@];
+static @Y@ y[8192];
 static double seconds(void)
 {
     struct timespec t;
@@ -49,7 +55,7 @@ int main(void)
             offset[f][i] = (uint16_t)(k / 9 * @PLANE@ + k % 9 / 3 * @ROW@ + k % 3);
         }
     double best = 1.0;
-    float sum = 0.0f;
+    @Y@ sum = 0;
     for (int r = 0; r < @REPETITIONS@ / @FILTERS@; r++) {
         const double start = seconds();
         for (int f = 0; f < @FILTERS@; f++) {
@@ -66,15 +72,37 @@ int main(void)
 """
 
 
-def measure(kernel: str, call: str, length: int) -> float:
-    """Return nanoseconds of one call."""
+FLOATS = ("float", "float", "float")
+LIKE = {
+    "scalar": ("-fno-tree-vectorize", "-fno-tree-slp-vectorize"),
+    "portable": ("-march=x86-64",),
+    "sse": ("-march=x86-64",),
+    "neon": ("-mprefer-vector-width=128", "-mno-avx512vnni"),
+    "avx2": ("-march=x86-64-v3",),
+    "avx512": (),
+}
+"""What makes this machine do as one of the target, in integers."""
+
+
+def measure(
+    kernel: str,
+    call: str,
+    length: int,
+    *,
+    kinds: tuple[str, str, str] = FLOATS,
+    flags: tuple[str, ...] = (),
+) -> float:
+    """Return nanoseconds of one call; ``kinds``: types of inputs, weights and results."""
     compiler = find_compiler()
     text = MAIN
     for name, word in {
         "KERNELS": kernel,
         "CALL": call,
         "DENSE": length,
-        "STRIDE": 576 // length,
+        "STRIDE": max(576 // length, 1),
+        "X": kinds[0],
+        "VALUE": kinds[1],
+        "Y": kinds[2],
         "SIZE": CHANNELS * PLANE + 1024,
         "PLANE": PLANE,
         "ROW": ROW,
@@ -85,8 +113,8 @@ def measure(kernel: str, call: str, length: int) -> float:
     with tempfile.TemporaryDirectory() as place:
         source, program = Path(place) / "k.c", Path(place) / "k"
         source.write_text(text)
-        flags = [flag for flag in compiler.flags if flag not in ("-shared", "-fPIC")]
-        subprocess.run([*compiler.command, *flags, source, "-o", program], check=True)
+        given = [flag for flag in compiler.flags if flag not in ("-shared", "-fPIC")]
+        subprocess.run([*compiler.command, *given, *flags, source, "-o", program], check=True)
         done = subprocess.run([program], capture_output=True, text=True, check=True)
     return float(done.stdout)
 
@@ -114,10 +142,107 @@ def costs(target: Target) -> dict[str, float]:
     return {name: float(f"{value:.3g}") for name, value in row.items()}
 
 
+def bundles(
+    target: Target,
+    size: int,
+    vectors: int,
+    flags: tuple[str, ...],
+    *,
+    sums: str,
+    keep: bool = False,
+) -> float:
+    """Return nanoseconds of a bundle of equal weights, over blocks of so many vectors."""
+    text = integer_kernels.bundles(
+        "k",
+        vectors=vectors,
+        lanes=target.lanes,
+        widest=WIDEST[target.name],
+        sizes=(size,),
+        kinds=("uint8_t", "uint16_t", "int8_t", "uint8_t"),
+        narrow=sums == "int16_t",
+        keep=keep,
+    )
+    number = COUNT // size
+    text += f"static const uint8_t count[1] = {{{number}}};\n"
+    result = "int32_t" if keep else sums
+    kinds = ("uint8_t", "int8_t", result)
+    return (
+        measure(text, "k(x, offset[f], value, count, y)", COUNT, kinds=kinds, flags=flags) / number
+    )
+
+
+def integer_costs(name: str) -> dict[str, object]:
+    """Return the row of a target in integers."""
+    target = integer_target(TARGETS[name])
+    flags, many = LIKE[name], target.vectors
+    few = max(many // 3, 1)
+    row: dict[str, object] = {}
+    for sums in ("int16_t", "int32_t"):
+        for size in SIZES:
+            low, high = (bundles(target, size, n, flags, sums=sums) for n in (few, many))
+            vector = (high - low) / (many - few)
+            row[f"{sums[:-2]}_{size}"] = rounded(max(low - few * vector, 0), vector)
+    kept = bundles(target, 1, many, flags, sums="int16_t", keep=True)
+    alone = bundles(target, 1, many, flags, sums="int16_t")
+    row["part"] = rounded(max(kept - alone, 0) * COUNT / many)
+    for kinds in (("uint8_t", "int8_t"), ("int16_t", "int16_t")):
+        bits = int(kinds[1][3:-2])
+        short, long = (product(name, length, kinds, flags) for length in LENGTHS)
+        each = (long - short) / (LENGTHS[1] - LENGTHS[0])
+        row[f"product_{bits}"] = rounded(max(short - LENGTHS[0] * each, 0), each)
+    turn = f"""static void k(const uint8_t *restrict x, uint8_t *restrict y)
+{{
+    for (int c = 0; c < {CHANNELS}; c++)
+        for (int i = 0; i < 96; i++)
+            y[i * {CHANNELS} + c] = x[c * 96 + i];
+}}
+"""
+    kinds = ("uint8_t", "int8_t", "uint8_t")
+    took = measure(turn, "k(x, y)", 576, kinds=kinds, flags=flags)
+    row["turn"] = rounded(took / (96 * CHANNELS))
+    for size in SIZES:
+        text = integer_kernels.gather(
+            "k", sizes=(size,), kinds=("uint8_t", "uint16_t", "int8_t", "uint16_t")
+        )
+        number = 4 * COUNT // size
+        text += f"static const uint16_t count[1] = {{{number}}};\n"
+        took = measure(
+            text,
+            "y[f] = k(x, offset[f], value, count)",
+            4 * COUNT,
+            kinds=("uint8_t", "int8_t", "int32_t"),
+            flags=flags,
+        )
+        row[f"gather_{size}"] = rounded(took / number)
+    for value in ("int8_t", "int16_t"):
+        text = integer_kernels.dot("k", ("uint8_t", value))
+        kinds = ("uint8_t", value, "int32_t")
+        took = measure(text, "y[f] = k(x + f, value, 2304)", 576, kinds=kinds, flags=flags)
+        row[f"dot_{value[3:-2]}"] = rounded(took / 2304)
+    return row
+
+
+def product(name: str, length: int, kinds: tuple[str, str], flags: tuple[str, ...]) -> float:
+    """Return nanoseconds of a product of a patch and a filter."""
+    size = PASSES[name]
+    text = integer_kernels.products(
+        "k", outputs=size.outputs, filters=size.filters, length=length, kinds=kinds
+    )
+    took = measure(text, "k(x, value, y, 8)", length, kinds=(*kinds, "int32_t"), flags=flags)
+    return took / (size.outputs * size.filters)
+
+
+def rounded(*values: float) -> float | list[float]:
+    """Return numbers of three digits; one alone as it is."""
+    numbers = [float(f"{value:.3g}") for value in values]
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
 def main() -> None:
-    """Measure and print one row of the table."""
+    """Measure and print one row of each table."""
     name = sys.argv[1] if len(sys.argv) > 1 else find_compiler().target
     print(json.dumps({name: costs(TARGETS[name])}))
+    print(json.dumps({name: integer_costs(name)}))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 
 from espalier.export.c.functions import Writer
 from espalier.export.c.integer_functions import IntegerWriter
-from espalier.export.c.steps import ConcatStep, ElementwiseStep, Program, Step
+from espalier.export.c.steps import ConcatStep, ElementwiseStep, PatchesStep, Program, Step
 from espalier.export.c.text import array, comment, literal
 from espalier.export.integer.plan import IntegerPlan
 from espalier.export.integer.run import run_integer
@@ -147,6 +147,8 @@ def _call(name: str, index: int, step: Step, writer: AnyWriter) -> str:
         sources = [writer.pointer(source) for source in step.sources]
     else:  # only the first copy has no source
         sources = ["input" if step.source is None else writer.pointer(step.source)]
+    if isinstance(step, PatchesStep):
+        sources.append(writer.pointer(step.scratch))
     output = "output" if step.output is None else writer.pointer(step.output)
     return f"{name}_{index}({', '.join(sources)}, {output});"
 

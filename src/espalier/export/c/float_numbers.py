@@ -53,6 +53,9 @@ class FloatNumbers:
         """Tell whether a block holds whole windows of a maximum."""
         return can_pool(width, row, pool, block=self.target.block)
 
+    def patches(self, node: Node, conv: Windows) -> None:
+        """Return None: floats are multiplied where they lie."""
+
     def linear(self, node: Node, layer: Linear) -> Weights:
         """Return all weights or the nonzeros, whichever is better."""
         inputs = layer.weight.shape[1]

@@ -18,7 +18,7 @@ from espalier.export.c.integer_loops import (
     store,
 )
 from espalier.export.c.integer_weights import IntegerWeights
-from espalier.export.c.layout import SPREAD, Buffer
+from espalier.export.c.layout import SPREAD, TURNED, Buffer
 from espalier.export.c.loops import (
     argmax_lines,
     border_loops,
@@ -28,6 +28,7 @@ from espalier.export.c.loops import (
     row_loops,
     spread_lines,
     tile_loops,
+    turn_lines,
 )
 from espalier.export.c.packed import Packed
 from espalier.export.c.packed_functions import (
@@ -37,6 +38,8 @@ from espalier.export.c.packed_functions import (
     packed_convolution,
     packed_linear,
 )
+from espalier.export.c.patches import pass_of
+from espalier.export.c.patches_functions import PatchesLayer, patches_convolution
 from espalier.export.c.steps import (
     ArgmaxStep,
     ConcatStep,
@@ -44,15 +47,18 @@ from espalier.export.c.steps import (
     CopyStep,
     ElementwiseStep,
     LinearStep,
+    PatchesStep,
     PoolStep,
     SoftmaxStep,
     SpreadStep,
     Step,
     Tile,
+    TurnStep,
 )
 from espalier.export.c.targets import Target
 from espalier.export.c.text import array, comment, indented, integer_type, offset_type, seen_as
 from espalier.export.integer.fixed import Fixed
+from espalier.export.integer.grids import Grid
 from espalier.export.integer.plan import (
     Averages,
     Exponentials,
@@ -65,6 +71,8 @@ from espalier.export.integer.plan import (
 __all__ = ["IntegerWriter"]
 
 T = TypeVar("T")
+WORD = 2
+"""Bytes of an int16."""
 WIDEST = {"scalar": 1, "portable": 16, "sse": 16, "neon": 16, "avx2": 32, "avx512": 64}
 """Sums that one loop makes where there are that many."""
 
@@ -91,6 +99,8 @@ class IntegerWriter:
         inputs = ", ".join(
             f"const {self._kind(source)} *restrict x{i or ''}" for i, source in enumerate(sources)
         )
+        if isinstance(step, PatchesStep):
+            inputs += f", {self._kind(step.source)} *restrict scratch"
         self.parts.append(
             "\n".join(
                 [
@@ -114,7 +124,12 @@ class IntegerWriter:
         """Return the type of a buffer's elements; callers have floats."""
         if buffer is None:
             return "float"
-        return f"{self.plan.grids[buffer.name.removesuffix(SPREAD)].dtype}_t"
+        if buffer.name.endswith(TURNED) and buffer.item == WORD:
+            return "int16_t"
+        return f"{self._grid(buffer).dtype}_t"
+
+    def _grid(self, buffer: Buffer) -> Grid:
+        return self.plan.grids[buffer.name.removesuffix(SPREAD).removesuffix(TURNED)]
 
     def _planned(self, node: str, kind: type[T]) -> T:
         step = self.plan.steps[node]
@@ -127,6 +142,10 @@ class IntegerWriter:
                 return self._copy(step)
             case SpreadStep():
                 return spread_lines(step, self._kind(step.source))
+            case TurnStep():
+                return turn_lines(step, self._kind(step.output))
+            case PatchesStep():
+                return self._patches(function, step)
             case ConvolutionStep():
                 return self._convolution(function, step)
             case LinearStep():
@@ -254,6 +273,26 @@ class IntegerWriter:
         rest = ", ".join(f"{function}_{part}[f]" for part in "mcs")
         return self._take(packed_convolution(layer, step, stored, rest))
 
+    def _patches(self, function: str, step: PatchesStep) -> list[str]:
+        fixed, y = _weights(step).plan.fixed, self._kind(step.output)
+        self._fixed(function, fixed)
+        x = self._kind(step.source)
+        layer = PatchesLayer(
+            name=self.name,
+            function=function,
+            x=x,
+            value="int16_t" if step.source.item == WORD else "int8_t",
+            y=y,
+            at_once=pass_of(self.target),
+        )
+
+        def stored(name: str, tile: Tile, pitch: int) -> str:
+            count = tile.rows * tile.columns
+            return store(name, step, tile, fixed, ("int32_t", y), count, pitch=pitch)
+
+        rest = ", ".join(f"{function}_{part}[f]" for part in "mcs")
+        return self._take(patches_convolution(layer, step, stored, rest))
+
     def _take(self, written: Written) -> list[str]:
         self.kernels.update(written.kernels)
         self.parts += written.parts
@@ -350,10 +389,9 @@ class IntegerWriter:
 
     def _title(self, step: Step) -> str:
         text = type(step).__name__.removesuffix("Step").lower()
-        if not isinstance(step, ConvolutionStep | LinearStep):
+        if not isinstance(step, ConvolutionStep | PatchesStep | LinearStep):
             return text
-        weights = _weights(step)
-        grid = self.plan.grids[step.source.name.removesuffix(SPREAD)]
+        weights, grid = _weights(step), self._grid(step.source)
         used = np.count_nonzero(weights.plan.codes.codes)
         how = "dense" if weights.dense else f"sparse, {used} nonzeros"
         off = ", off the trained grid" if step.node in self.plan.off_grid else ""
@@ -363,7 +401,7 @@ class IntegerWriter:
         )
 
 
-def _weights(step: ConvolutionStep | LinearStep) -> IntegerWeights:
+def _weights(step: ConvolutionStep | PatchesStep | LinearStep) -> IntegerWeights:
     assert isinstance(step.weights, IntegerWeights)  # noqa: S101  # what integers are lowered to
     return step.weights
 

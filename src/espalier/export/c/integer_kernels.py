@@ -6,7 +6,7 @@ keep each in registers. Bytes are added as bytes and multiplied as int16.
 
 from collections.abc import Sequence
 
-__all__ = ["bundles", "dot", "gather"]
+__all__ = ["bundles", "dot", "gather", "products"]
 
 
 def bundles(
@@ -109,3 +109,31 @@ def dot(name: str, kinds: tuple[str, str]) -> str:
             "",
         ]
     )
+
+
+def products(name: str, *, outputs: int, filters: int, length: int, kinds: tuple[str, str]) -> str:
+    """Write the products of some patches with some filters, each loaded once.
+
+    Args:
+        name: of the function.
+        outputs: patches.
+        filters: how many.
+        length: of a patch and of a filter; whole vectors, so that nothing is left over.
+        kinds: types of patches and weights.
+    """
+    x, value = kinds
+    pairs = [(f, o) for f in range(filters) for o in range(outputs)]
+    sums = ", ".join(f"a{f}_{o} = 0" for f, o in pairs)
+    lines = [
+        f"static void {name}(const {x} *restrict x, const {value} *restrict value,",
+        "    int32_t *restrict y, int pitch)",
+        "{",
+        f"    int32_t {sums};",
+        f"    for (int k = 0; k < {length}; k++) {{",
+        *(f"        a{f}_{o} += x[{o * length} + k] * value[{f * length} + k];" for f, o in pairs),
+        "    }",
+        *(f"    y[{f} * pitch + {o}] = a{f}_{o};" for f, o in pairs),
+        "}",
+        "",
+    ]
+    return "\n".join(lines)

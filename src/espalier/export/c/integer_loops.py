@@ -1,8 +1,17 @@
 """Loops in C over integers: onto grids, off grids, from one to the other."""
 
+from math import prod
+
 from espalier.export.c.layout import Layout
 from espalier.export.c.loops import border_loops, entry_at, plain, pool_lines, row_loops
-from espalier.export.c.steps import ConcatStep, ConvolutionStep, ElementwiseStep, PoolStep, Tile
+from espalier.export.c.steps import (
+    ConcatStep,
+    ConvolutionStep,
+    ElementwiseStep,
+    PatchesStep,
+    PoolStep,
+    Tile,
+)
 from espalier.export.c.text import indented, literal, seen_as
 from espalier.export.integer.fixed import Fixed
 from espalier.export.integer.grids import Grid
@@ -150,9 +159,41 @@ def softmax_lines(size: int, rate: int, table: str) -> list[str]:
     ]
 
 
+def _best_in_rows(
+    step: ConvolutionStep | PatchesStep, kind: str, pitch: int, size: tuple[int, int]
+) -> list[str]:
+    """Take the maximum of each window in rows of sums."""
+    (rows, columns), (height, width) = step.pool, size
+    places = [f"{i * pitch + j}" for i in range(rows) for j in range(columns)]
+    return [
+        f"for (int h = 0; h < {height}; h++)",
+        f"    for (int w = 0; w < {width}; w++) {{",
+        f"        const {kind} *p = a + h * {rows * pitch} + w * {columns};",
+        f"        {kind} m = p[0];",
+        *(f"        m = p[{place}] > m ? p[{place}] : m;" for place in places[1:]),
+        f"        best[h * {width} + w] = m;",
+        "    }",
+    ]
+
+
+def _best_of_parts(
+    step: ConvolutionStep | PatchesStep, kind: str, pitch: int, size: tuple[int, int]
+) -> list[str]:
+    """Take it where sums of the same place of all windows lie together."""
+    count = size[0] * size[1]
+    places = [i * count for i in range(1, prod(step.pool))]
+    return [
+        f"for (int i = 0; i < {count}; i++) {{",
+        f"    {kind} m = a[i];",
+        *(f"    m = a[i + {place}] > m ? a[i + {place}] : m;" for place in places),
+        "    best[i] = m;",
+        "}",
+    ]
+
+
 def store(
     name: str,
-    step: ConvolutionStep,
+    step: ConvolutionStep | PatchesStep,
     tile: Tile,
     fixed: Fixed,
     kinds: tuple[str, str],
@@ -163,7 +204,7 @@ def store(
     """Write what turns a block of sums into integers of the next grid, a maximum first.
 
     The whole block goes in one loop, with what lies between rows, and rows are picked from it; so
-    as not to overflow there, totals are unsigned until they are complete. Rows of sums are
+    as not to overflow there, totals are unsigned until they are complete.
     Rows of sums are ``pitch`` apart.
     """
     kind, y = kinds
@@ -174,16 +215,10 @@ def store(
     lines = []
     if step.pool != (1, 1):
         row, count, first = width, height * width, "best"
-        places = [f"{i * pitch + j}" for i in range(rows) for j in range(columns)]
+        windows = isinstance(step, PatchesStep)
         lines = [
             f"{kind} best[{count}];",
-            f"for (int h = 0; h < {height}; h++)",
-            f"    for (int w = 0; w < {width}; w++) {{",
-            f"        const {kind} *p = a + h * {rows * pitch} + w * {columns};",
-            f"        {kind} m = p[0];",
-            *(f"        m = p[{place}] > m ? p[{place}] : m;" for place in places[1:]),
-            f"        best[h * {width} + w] = m;",
-            "    }",
+            *(_best_of_parts if windows else _best_in_rows)(step, kind, pitch, (height, width)),
         ]
     total = (
         f"(int{wide}_t)((uint{wide}_t){first}[i] * (uint{wide}_t)multiplier + (uint{wide}_t)offset)"

@@ -1,22 +1,25 @@
 """Integers: which weights a layer keeps, and how its sums are cut into blocks."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from espalier.export.c.integer_costs import integer_costs_of
 from espalier.export.c.integer_weights import (
     IntegerWeights,
     convolution_weights,
     linear_weights,
     packed_integers,
 )
-from espalier.export.c.layout import Layout
+from espalier.export.c.layout import Layout, image_of
+from espalier.export.c.patches import Patches, in_patches
 from espalier.export.c.steps import Tile
 from espalier.export.c.targets import Target
 from espalier.export.c.tiles import can_cut_blocks, can_pool, cut, cut_blocks
 from espalier.export.c.weights import Optimize
 from espalier.export.c.windows import Windows
 from espalier.export.graph import Linear, Node
+from espalier.export.integer.codes import INT16
 from espalier.export.integer.plan import IntegerPlan, Sums
 
 __all__ = ["IntegerNumbers", "integer_target"]
@@ -33,9 +36,6 @@ BLOCKS = {
 bytes fills."""
 LINE = 64
 """Bytes of a line of cache."""
-DENSE_FROM = {False: 0.12, True: 1.0}
-"""Density from which a linear layer is faster with its zeros: a nonzero takes as long as eight
-weights in a row where there are vectors."""
 
 
 def integer_target(target: Target) -> Target:
@@ -51,6 +51,8 @@ class IntegerNumbers:
     plan: IntegerPlan
     target: Target
     optimize: Optimize
+    _chosen: dict[str, Patches | None] = field(default_factory=dict, init=False, repr=False)
+    """By the node's name."""
 
     @property
     def smallest(self) -> bool:
@@ -90,14 +92,42 @@ class IntegerNumbers:
             return can_cut_blocks(width, pool, vectors=target.vectors, lanes=target.lanes)
         return can_pool(width, row, pool, block=self.target.block)
 
+    def patches(self, node: Node, conv: Windows) -> Patches | None:
+        """Return a convolution that multiplies all weights, where that is better."""
+        if node.name not in self._chosen:
+            self._chosen[node.name] = self._better_patches(node, conv)
+        return self._chosen[node.name]
+
+    def _better_patches(self, node: Node, conv: Windows) -> Patches | None:
+        step, grid = self._sums(node), self.plan.grids[node.inputs[0]]
+        if grid.largest > INT16 or not step.codes.codes.size:
+            return None
+        patches = in_patches(step, grid, self.target)
+        channels, height, width = image_of(self.plan.graph.values()[node.inputs[0]].shape)
+        elements = channels * height * width
+        if self.smallest:
+            more = patches.weights.values.size + elements + patches.outputs * patches.length
+            return patches if patches.item * more < packed_integers(step).size_bytes else None
+        costs, rows = integer_costs_of(self.target.name), step.codes.by_filter
+        every = np.arange(rows.shape[1])
+        sparse = convolution_weights(step, every, grid, vectors=self._vectors)
+        _, high, wide = image_of(conv.output.shape)
+        row = wide + (conv.kernel[1] - 1) * conv.dilation[1]
+        tiles = cut(high, wide, row, (1, 1), vectors=self.target.vectors, lanes=self.target.lanes)
+        dense = costs.products(patches.item, high * wide * len(rows), patches.length)
+        faster = dense + costs.turned(elements) < costs.sparse(sparse, tiles)
+        return patches if faster else None
+
     def linear(self, node: Node, layer: Linear) -> IntegerWeights:
         """Return all weights or the nonzeros, whichever is better."""
         step = self._sums(node)
+        dense = linear_weights(step, None, dense=True)
         if self.smallest:
-            return packed_integers(step)
-        density = np.count_nonzero(step.codes.codes) / max(step.codes.codes.size, 1)
-        dense = bool(density >= DENSE_FROM[not self._vectors])
-        return linear_weights(step, self.plan.grids[node.inputs[0]], dense=dense)
+            packed = packed_integers(step)
+            return packed if packed.size_bytes <= dense.size_bytes else dense
+        sparse = linear_weights(step, self.plan.grids[node.inputs[0]], dense=False)
+        costs = integer_costs_of(self.target.name)
+        return dense if costs.dot(dense) < costs.gathered(sparse) else sparse
 
     def convolution(
         self,

@@ -16,11 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.export.c.packed import Packed, pack
+from espalier.export.c.text import integer_type, offset_type
 from espalier.export.integer.codes import INT16
 from espalier.export.integer.grids import Grid
 from espalier.export.integer.plan import Sums
 
-__all__ = ["IntegerWeights", "SumsIn", "convolution_weights", "linear_weights", "packed_integers"]
+__all__ = [
+    "IntegerWeights",
+    "SumsIn",
+    "all_weights",
+    "convolution_weights",
+    "linear_weights",
+    "packed_integers",
+]
 
 Integers = NDArray[np.int64]
 SumsIn = Literal["int16", "parts", "int32"]
@@ -48,6 +56,16 @@ class IntegerWeights:
     plan: Sums
     packed: Packed | None = None
     """All weights, where ``packed``; the arrays are empty then."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the weights, with what tells where they are."""
+        if self.packed is not None:
+            return self.packed.size_bytes
+        kinds = (integer_type(self.parts), integer_type(self.counts), offset_type(self.offsets))
+        arrays = (self.parts, self.counts, self.offsets)
+        named = (*zip(arrays, kinds, strict=True), (self.values, integer_type(self.values)))
+        return sum(one.size * np.dtype(kind.removesuffix("_t")).itemsize for one, kind in named)
 
 
 Bundle = tuple[int, tuple[int, ...]]
@@ -107,6 +125,11 @@ def linear_weights(plan: Sums, grid: Grid | None, *, dense: bool) -> IntegerWeig
     rows = plan.codes.by_filter
     if grid is not None and not dense:
         return convolution_weights(plan, np.arange(rows.shape[1]), grid, vectors=False)
+    return all_weights(plan, rows)
+
+
+def all_weights(plan: Sums, rows: Integers) -> IntegerWeights:
+    """Keep all weights, zeros too, filter after filter."""
     return IntegerWeights(
         dense=True,
         sums="int32",

@@ -6,7 +6,7 @@ from math import prod
 
 from espalier.export.graph import Sizes
 
-__all__ = ["SPREAD", "Buffer", "Layout", "allocate", "image_of", "least"]
+__all__ = ["SPREAD", "TURNED", "Buffer", "Layout", "allocate", "image_of", "least"]
 
 
 def image_of(shape: Sizes) -> tuple[int, int, int]:
@@ -65,6 +65,8 @@ class Layout:
 
 SPREAD = ":spread"
 """Ends the name of a value's copy that is taken apart for a strided convolution."""
+TURNED = ":turned"
+"""Ends the name of a value's copy, or a part of it, that has channels last."""
 
 
 @dataclass(slots=True, eq=False)

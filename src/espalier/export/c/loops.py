@@ -7,9 +7,11 @@ from espalier.export.c.steps import (
     ConcatStep,
     ConvolutionStep,
     CopyStep,
+    PatchesStep,
     PoolStep,
     SpreadStep,
     Tile,
+    TurnStep,
 )
 from espalier.export.c.text import indented, seen_as
 
@@ -25,6 +27,7 @@ __all__ = [
     "softmax_lines",
     "spread_lines",
     "tile_loops",
+    "turn_lines",
 ]
 
 
@@ -105,25 +108,35 @@ def spread_lines(step: SpreadStep, kind: str = "float") -> list[str]:
     ]
 
 
+def turn_lines(step: TurnStep, kind: str) -> list[str]:
+    """Lay channels last."""
+    channels, plane = step.source.layout.channels, step.source.layout.plane
+    return [
+        f"for (int c = 0; c < {channels}; c++)",
+        f"    for (int i = 0; i < {plane}; i++)",
+        f"        y[i * {channels} + c] = ({kind})x[c * {plane} + i];",
+    ]
+
+
 def _inside(first: int, stride: int, size: int, count: int) -> tuple[int, int]:
     """Return the range of i in [0, count) with ``0 <= first + i * stride < size``."""
     return max(0, -(first // stride)), min(count, (size - first + stride - 1) // stride)
 
 
-def tile_loops(step: ConvolutionStep, tile: Tile) -> tuple[list[str], str, str]:
+def tile_loops(step: ConvolutionStep | PatchesStep, tile: Tile) -> tuple[list[str], str, str]:
     """Return loops over blocks of one size, and where a block's inputs and outputs begin."""
-    row, output = step.source.layout.row, step.output.layout
-    p = [f"x + {step.base + tile.row * row + tile.column}"]
+    down, across, output = step.down, step.across, step.output.layout
+    p = [f"x + {step.base + tile.row * down + tile.column * across}"]
     q = [f"y + {output.start + tile.row // step.pool[0] * output.row}"]
     q.append(f"{tile.column // step.pool[1]}")
     loops = []
     if tile.row_count > 1:
         loops.append(f"for (int r = 0; r < {tile.row_count}; r++)")
-        p.append(f"r * {tile.rows * row}")
+        p.append(f"r * {tile.rows * down}")
         q.append(f"r * {tile.rows // step.pool[0] * output.row}")
     if tile.column_count > 1:
         loops.append(f"for (int c = 0; c < {tile.column_count}; c++)")
-        p.append(f"c * {tile.columns}")
+        p.append(f"c * {tile.columns * across}")
         q.append(f"c * {tile.columns // step.pool[1]}")
     return loops, " + ".join(p), " + ".join(q)
 

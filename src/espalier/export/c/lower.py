@@ -1,10 +1,13 @@
 """From a graph to steps: what is fused, where values lie, what runs sparse."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from espalier.errors import ConfigError
-from espalier.export.c.layout import SPREAD, Buffer, Layout, allocate, image_of
+from espalier.export.c.layout import SPREAD, TURNED, Buffer, Layout, allocate, image_of
 from espalier.export.c.numbers import Numbers
+from espalier.export.c.patches import Patches
 from espalier.export.c.steps import (
     ArgmaxStep,
     ConcatStep,
@@ -12,11 +15,13 @@ from espalier.export.c.steps import (
     CopyStep,
     ElementwiseStep,
     LinearStep,
+    PatchesStep,
     PoolStep,
     Program,
     SoftmaxStep,
     SpreadStep,
     Step,
+    TurnStep,
 )
 from espalier.export.c.tiles import cut, vectors_of
 from espalier.export.c.windows import Windows, pair
@@ -93,7 +98,7 @@ class _Lowering:
         """Add a step and keep what it touches alive until then."""
         index = len(self._steps)
         self._steps.append(step)
-        for name in ("source", "output"):
+        for name in ("source", "output", "scratch"):
             buffer = getattr(step, name, None)
             if buffer is not None:
                 buffer.last = index
@@ -217,9 +222,16 @@ class _Lowering:
     def _convolution(self, node: Node, layer: Convolution) -> None:
         conv = Windows(layer, self._values[node.inputs[0]], node.output)
         source = self._buffers[node.inputs[0]]
+        patches = self._numbers.patches(node, conv)
+        if patches is not None:
+            self._patches(node, conv, source, patches)
+            return
         if not conv.direct:
             source = self._spread(node, conv, source)
-        activation, pool, value = self._after(conv, source.layout.row, node.output)
+        row = source.layout.row
+        activation, pool, value = self._after(
+            node.output, lambda width, pool: self._numbers.can_pool(width, row, pool)
+        )
         weights, tiles, lanes = self._numbers.convolution(
             node, conv, source.layout, pool, image_of(value.shape)
         )
@@ -227,7 +239,7 @@ class _Lowering:
         if conv.direct:
             top, left = conv.padding
             base = source.layout.start - top * source.layout.row - left
-        reach = max(tile.reach(source.layout.row, lanes) for tile in tiles)
+        reach = max(tile.reach(row, lanes) for tile in tiles)
         last = int(conv.offsets(source.layout).max()) if layer.weight.size else 0
         last += (layer.groups - 1) * conv.group_floats(source.layout)
         source.slack = max(source.slack, base + last + reach - source.layout.size)
@@ -248,8 +260,49 @@ class _Lowering:
             )
         )
 
+    def _patches(self, node: Node, conv: Windows, source: Buffer, patches: Patches) -> None:
+        layout, layer = source.layout, conv.layer
+        turned = source
+        if layout.channels > 1 or patches.item != source.item:
+            channels = layout.channels
+            last = Layout(channels=1, height=layout.plane, width=channels, row=channels)
+            turned = self._buffer(f"{source.name}{TURNED}", last, patches.item)
+            self._append(TurnStep(node=node.name, source=source, output=turned))
+        activation, pool, value = self._after(node.output, patches.can_pool)
+        _, height, width = image_of(value.shape)
+        tiles = patches.tiles(height * pool[0], width * pool[1], pool)
+        outputs = max(tile.rows * tile.columns for tile in tiles)
+        size = outputs * patches.length
+        scratch = self._buffer(
+            f"{source.name}{TURNED}",
+            Layout(channels=1, height=1, width=size, row=size),
+            patches.item,
+        )
+        top, left = conv.padding
+        runs, run = conv.runs(layout.row, layout.channels)
+        self._append(
+            PatchesStep(
+                node=node.name,
+                source=turned,
+                output=self._new(value),
+                scratch=scratch,
+                base=(layout.start - top * layout.row - left) * layout.channels,
+                across=conv.stride[1] * layout.channels,
+                down=conv.stride[0] * layout.row * layout.channels,
+                runs=runs,
+                run=run,
+                group_filters=layer.weight.shape[0] // layer.groups,
+                group_inputs=layer.weight.shape[1],
+                length=patches.length,
+                weights=patches.weights,
+                tiles=tiles,
+                activation=activation,
+                pool=pool,
+            )
+        )
+
     def _after(
-        self, conv: Windows, row: int, value: Value
+        self, value: Value, can_pool: Callable[[int, tuple[int, int]], bool]
     ) -> tuple[Activation | None, tuple[int, int], Value]:
         """Take in the activation and the maximum that follow, in either order."""
         activation, pool = None, (1, 1)
@@ -269,7 +322,7 @@ class _Lowering:
                 _, rows, columns = image_of(value.shape)
                 if height * kernel[0] > rows or width * kernel[1] > columns:
                     break
-                if not self._numbers.can_pool(width * kernel[1], row, kernel):
+                if not can_pool(width * kernel[1], kernel):
                     break
                 if activation is not None and not _monotone(activation):
                     break
@@ -302,18 +355,20 @@ class _Lowering:
         channels, height, width = image_of(value.shape)
         plain = Layout(channels=channels, height=height, width=width, row=width)
         users = self._users[value.name]
-        plans = [
-            plan
+        reads = [
+            (node, Windows(node.layer, value, node.output))
             for node in users
             if isinstance(node.layer, Convolution)
-            and (plan := Windows(node.layer, value, node.output)).direct
         ]
-        if not plans:
+        turned = [plan for node, plan in reads if self._numbers.patches(node, plan) is not None]
+        plans = [plan for _, plan in reads if plan.direct and plan not in turned]
+        if not plans and not turned:
             return plain
-        top, bottom, left, right = np.max([plan.margins for plan in plans], axis=0).tolist()
+        margins = [plan.margins for plan in (*plans, *turned)]
+        top, bottom, left, right = np.max(margins, axis=0).tolist()
         base = left + width + right
         flat = any(isinstance(node.layer, Flatten) for node in users)
-        row = base if flat else self._best_row(base, plans)
+        row = base if flat or not plans else self._best_row(base, plans)
         return Layout(
             channels=channels,
             height=height,

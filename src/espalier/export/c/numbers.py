@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from espalier.export.c.layout import Layout
+from espalier.export.c.patches import Patches
 from espalier.export.c.steps import AnyWeights, Tile
 from espalier.export.c.targets import Target
 from espalier.export.c.windows import Windows
@@ -46,6 +47,14 @@ class Numbers(Protocol):
             width: sums of a row.
             row: elements from a row of the input to the next.
             pool: rows and columns of a window.
+        """
+
+    def patches(self, node: Node, conv: Windows) -> Patches | None:
+        """Return a convolution as products of filters with patches, where that is better.
+
+        Args:
+            node: where the layer is in the network.
+            conv: the layer.
         """
 
     def linear(self, node: Node, layer: Linear) -> AnyWeights:

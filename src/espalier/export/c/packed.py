@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.encoded import Uniform, decode
+from espalier.export.c.text import integer_type, offset_type
 from espalier.export.graph import Convolution, Linear
 
 __all__ = ["Packed", "PackedWeights", "pack", "packed_weights"]
@@ -40,6 +41,16 @@ class Packed:
     def gaps(self) -> int:
         """Numbers of zeros that a unit can tell, from 0 on."""
         return _gaps(self.codes, self.units.itemsize)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of units, counts and values, those of floats as 4."""
+        values = self.levels if self.levels.size else self.values
+        kind = values.dtype if values.dtype.kind == "f" else integer_type(values).removesuffix("_t")
+        counts = np.dtype(offset_type(self.counts).removesuffix("_t")).itemsize
+        own = 0 if self.levels.size else counts * self.counts.size
+        each = np.dtype(kind).itemsize
+        return int(self.units.nbytes + counts * self.counts.size + own + values.size * each)
 
     @property
     def nonzeros(self) -> NDArray[np.int64]:

@@ -50,6 +50,9 @@ class PackedNumbers:
         """Tell whether a block holds a window of a maximum."""
         return can_cut_blocks(width, pool, vectors=self.target.vectors, lanes=self.target.lanes)
 
+    def patches(self, node: Node, conv: Windows) -> None:
+        """Return None: floats are multiplied where they lie."""
+
     def linear(self, node: Node, layer: Linear) -> PackedWeights:
         """Return the nonzeros; where there are no zeros, all weights are nonzeros."""
         return packed_weights(layer)

@@ -19,12 +19,14 @@ __all__ = [
     "CopyStep",
     "ElementwiseStep",
     "LinearStep",
+    "PatchesStep",
     "PoolStep",
     "Program",
     "SoftmaxStep",
     "SpreadStep",
     "Step",
     "Tile",
+    "TurnStep",
     "Weights",
 ]
 
@@ -123,6 +125,56 @@ class ConvolutionStep:
     pool: tuple[int, int]
     """Rows and columns that a maximum is taken over; ones where none."""
 
+    @property
+    def across(self) -> int:
+        """From an output's inputs to those of the next in its row."""
+        return 1
+
+    @property
+    def down(self) -> int:
+        """The same to the next row."""
+        return self.source.layout.row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnStep:
+    """Lay channels last: what lies at a place of all planes, one after the other."""
+
+    node: str
+    source: Buffer
+    output: Buffer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchesStep:
+    """A convolution that multiplies all weights: a filter with the patch of each output."""
+
+    node: str
+    source: Buffer
+    """With channels last."""
+    output: Buffer
+    scratch: Buffer
+    """Patches of a block."""
+    base: int
+    """Of the first patch's first element, from the source's start."""
+    across: int
+    """From an output's patch to that of the next in its row."""
+    down: int
+    """The same to the next row."""
+    runs: tuple[int, ...]
+    """Where the parts of a patch begin, each of ``run`` elements."""
+    run: int
+    group_filters: int
+    group_inputs: int
+    """Channels of a group."""
+    length: int
+    """From a patch, or a filter, to the next: its elements and zeros."""
+    weights: IntegerWeights
+    tiles: tuple[Tile, ...]
+    activation: Activation | None
+    pool: tuple[int, int]
+    """Rows and columns that a maximum is taken over; ones where none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinearStep:
@@ -191,7 +243,9 @@ class ArgmaxStep:
 Step = (
     CopyStep
     | SpreadStep
+    | TurnStep
     | ConvolutionStep
+    | PatchesStep
     | LinearStep
     | ElementwiseStep
     | PoolStep

@@ -67,6 +67,22 @@ class Windows:
         result: NDArray[np.int64] = (planes + self.taps(layout)).reshape(-1)
         return result
 
+    def runs(self, row: int, channels: int) -> tuple[tuple[int, ...], int]:
+        """Return where a patch's parts begin where channels lie last, and how long each is.
+
+        A part is a row of the window, or a place of it where it has gaps.
+
+        Args:
+            row: places from a row of the image to the next.
+            channels: of the image.
+        """
+        inside = self.layer.weight.shape[1]
+        (height, width), (down, across) = self.kernel, self.dilation
+        if across == 1 and inside == channels:
+            return tuple(y * down * row * channels for y in range(height)), width * channels
+        places = product(range(height), range(width))
+        return tuple((y * down * row + x * across) * channels for y, x in places), inside
+
     def filter_offsets(self, layout: Layout) -> NDArray[np.int64]:
         """Return the same from the image's start: (filters, weights a filter), or one row."""
         filters = self.layer.weight.shape[0] // self.layer.groups

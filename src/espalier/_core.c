@@ -80,6 +80,40 @@ static PyObject *core_kept_mean(PyObject *module, PyObject *args, PyObject *name
     return done(&rows, status);
 }
 
+static PyObject *core_kept_quantile(PyObject *module, PyObject *args, PyObject *named)
+{
+    static char *names[] = {"addresses", "sizes", "threshold", "ties", "value", "quantile", NULL};
+    static const Row wanted[] = {{"addresses", 'Q', 0},
+                                 {"sizes", 'q', 0},
+                                 {"threshold", 'f', 0},
+                                 {"ties", 'q', 0},
+                                 {"value", 'f', 1}};
+    PyObject *objects[5];
+    Selection selection;
+    double quantile;
+    Rows rows;
+    Set set;
+    int status;
+
+    (void)module;
+    if (!PyArg_ParseTupleAndKeywords(args, named, "OOOOOd:kept_quantile", names, &objects[0],
+                                     &objects[1], &objects[2], &objects[3], &objects[4],
+                                     &quantile) ||
+        rows_take(&rows, objects, wanted, 5))
+        return NULL;
+    if (set_take(&set, &rows, "addresses", 1, 1, kernels))
+        return failed(&rows);
+    if (!(quantile > 0.0 && quantile <= 1.0)) {
+        PyErr_SetString(PyExc_ValueError, "quantile must be above 0 and at most 1.");
+        return failed(&rows);
+    }
+    selection = (Selection){rows.views[2].buf, rows.views[3].buf};
+    Py_BEGIN_ALLOW_THREADS
+    status = set_kept_quantile(&set, &selection, quantile, rows.views[4].buf);
+    Py_END_ALLOW_THREADS
+    return done(&rows, status);
+}
+
 static int write_check(const Set *set, const uint64_t *shadows, const uint64_t *noise,
                        int rounding, int shadow_mode)
 {
@@ -311,6 +345,11 @@ PyDoc_STRVAR(kept_mean_doc,
 "kept_mean(addresses, sizes, threshold, ties, mean, threads)\n--\n\n"
 "Write each tensor's mean magnitude of what is kept (see write), 0 where nothing is.");
 
+PyDoc_STRVAR(kept_quantile_doc,
+"kept_quantile(addresses, sizes, threshold, ties, value, quantile)\n--\n\n"
+"Write each tensor's magnitude that a fraction of what is kept (see write) doesn't exceed: of m in\n"
+"rising order the ceil(quantile * m)-th, 0 where nothing is.");
+
 PyDoc_STRVAR(write_doc,
 "write(addresses, sizes, shadows, noise, threshold, ties, step, rounding, shadow_mode, kept, "
 "nonzero, threads)\n--\n\n"
@@ -352,6 +391,7 @@ PyDoc_STRVAR(use_doc,
 static PyMethodDef methods[] = {
     NAMED(measure),
     NAMED(kept_mean),
+    NAMED(kept_quantile),
     NAMED(write),
     NAMED(copy),
     NAMED(largest),

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BINS = 1 << TOP_BITS, DIGIT = 11 };
+enum { BINS = 1 << TOP_BITS };
 
 /* A bin that is not empty, with what it holds and all above it. */
 typedef struct {
@@ -183,30 +183,6 @@ static void choose(Tensor *tensor, double low, double high)
     tensor->n = tensor->count ? tensor->bins[last].upto - tensor->above : 0;
 }
 
-/* Sort by digits of the distance to `base`; both buffers hold n, the result is in `keys`. */
-static void sort(uint32_t *keys, uint32_t *spare, int64_t n, uint32_t base, uint32_t span)
-{
-    uint32_t *from = keys, *to = spare;
-
-    for (int shift = 0; shift < 32 && span >> shift; shift += DIGIT) {
-        int64_t starts[1 << DIGIT] = {0}, next = 0;
-        uint32_t *swapped = from;
-        for (int64_t i = 0; i < n; i++)
-            starts[(from[i] - base) >> shift & ((1u << DIGIT) - 1u)]++;
-        for (int digit = 0; digit < 1 << DIGIT; digit++) {
-            int64_t held = starts[digit];
-            starts[digit] = next;
-            next += held;
-        }
-        for (int64_t i = 0; i < n; i++)
-            to[starts[(from[i] - base) >> shift & ((1u << DIGIT) - 1u)]++] = from[i];
-        from = to;
-        to = swapped;
-    }
-    if (from != keys && n)
-        memcpy(keys, from, (size_t)n * sizeof *keys);
-}
-
 static void score(Tensor *tensor, uint32_t *spare, const Kernels *kernels)
 {
     uint32_t base, span;
@@ -221,7 +197,7 @@ static void score(Tensor *tensor, uint32_t *spare, const Kernels *kernels)
         int64_t count = tensor->size - i < CHUNK ? tensor->size - i : CHUNK;
         n += (int64_t)kernels->collect(tensor->w + i, (size_t)count, base, span, tensor->sorted + n);
     }
-    sort(tensor->sorted, spare, n, base, span);
+    bits_sort(tensor->sorted, spare, (size_t)n, base, span);
     for (int64_t i = 0; i < n; i++) {
         double square = square_of(tensor, tensor->sorted[n - 1 - i]);
         total += (int64_t)square;

@@ -1,5 +1,6 @@
 """The passes over memory: the compiled way and its twin in torch give the same bits."""
 
+import math
 from contextlib import contextmanager
 
 import numpy as np
@@ -115,6 +116,40 @@ def test_both_find_the_same_mean(data, arrays):
     cut = data.draw(cuts(arrays))
     one, other = twice(lambda: kernels.kept_mean(tensors(arrays), cut))
     assert torch.allclose(one, other, rtol=1e-13, atol=0)
+
+
+@pytest.mark.usefixtures("compiled")
+@quick
+@given(data=st.data(), arrays=sets, quantile=st.floats(0, 1, exclude_min=True))
+def test_every_way_to_a_quantile(data, arrays, quantile):
+    """In the core, by numpy and on a device: the same magnitude of what a cut keeps."""
+    cut = data.draw(cuts(arrays))
+    check_quantile(arrays, cut, quantile)
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("quantile", [1e-9, 0.5, 0.97, 0.995, 1.0])
+@pytest.mark.parametrize("misled", [None, 1e-3, 1e3])
+def test_a_quantile_of_large_tensors(quantile, misled):
+    """A sample says where to look; where it is wrong all is sorted, and the answer is the same."""
+    rng = np.random.default_rng(3)
+    arrays = [rng.standard_normal(n).astype(np.float32) for n in (90_001, 20_000, 8_193, 3)]
+    for a in arrays:
+        a[::64] *= misled or 1
+    check_quantile(arrays, Cut(torch.tensor([0.0, 1.5, 0.3, 9.0])), quantile)
+
+
+def check_quantile(arrays, cut, quantile):
+    """Compare the ways to a quantile, and a slow one."""
+    one, other = twice(lambda: kernels.kept_quantile(tensors(arrays), cut, quantile))
+    assert alike(one, other)
+    ways = kernels._rows(tensors(arrays), cut)
+    device = [kernels._quantile_on_device(t.abs().ravel(), *row, quantile) for t, *row in ways]
+    assert alike(one, torch.stack(device))
+    masks = kernels.keep_masks(tensors(arrays), cut)
+    for a, mask, value in zip(arrays, masks, one, strict=True):
+        kept = np.sort(np.abs(a[mask.numpy()]))
+        assert value == (kept[math.ceil(quantile * kept.size) - 1] if kept.size else 0)
 
 
 @pytest.mark.usefixtures("compiled")

@@ -118,19 +118,25 @@ def kept_quantile(tensors: Sequence[Tensor], cut: Cut, quantile: float) -> Tenso
 
     Of ``m`` kept magnitudes in rising order it is the ``ceil(quantile * m)``-th.
     """
+    if _compiled(tensors):
+        value = np.empty(len(tensors), np.float32)
+        rows = _row(cut.threshold), _ties(cut, len(tensors))
+        core.kept_quantile(_addresses(tensors), _sizes(tensors), *rows, value, quantile)
+        return torch.from_numpy(value)
     find = _quantile_on_host if tensors[0].device.type == "cpu" else _quantile_on_device
-    rows = [find(t.abs().reshape(-1), at, ties, quantile) for t, at, ties in _rows(tensors, cut)]
-    return torch.stack(rows)
+    found = [find(t.abs().reshape(-1), at, ties, quantile) for t, at, ties in _rows(tensors, cut)]
+    return torch.stack(found)
 
 
 def _quantile_on_host(
     magnitude: Tensor, threshold: Tensor, ties: int | Tensor, quantile: float
 ) -> Tensor:
-    values, limit, every = magnitude.numpy(), float(threshold), int(ties) < 0
-    values = values[values >= limit] if every else values[values > limit]
-    first = 0 if every else int(ties)  # as many equal the threshold
+    values, limit, stay = magnitude.numpy(), float(threshold), int(ties)
+    equal = int((values == limit).sum())
+    first = equal if stay < 0 else min(stay, equal)  # as many equal the threshold
+    values = values[values > limit]
     place = math.ceil(quantile * (values.size + first)) - first - 1
-    if place < 0 or not values.size:
+    if place < 0:
         return threshold.clone() if first else magnitude.new_zeros(())
     return magnitude.new_tensor(np.partition(values, place)[place])
 
@@ -140,7 +146,9 @@ def _quantile_on_device(
 ) -> Tensor:
     equal = (magnitude == threshold).sum()
     first = equal.new_full((), ties) if isinstance(ties, int) else ties
-    kept = (magnitude > threshold).sum() + torch.where(first < 0, equal, first)
+    kept = (magnitude > threshold).sum() + torch.where(
+        first < 0, equal, torch.minimum(first, equal)
+    )
     rank = (quantile * kept.double()).ceil().long()
     rising = torch.cat([magnitude.new_zeros(1), magnitude.sort().values])
     place = torch.where(kept > 0, magnitude.numel() - kept + rank, 0)

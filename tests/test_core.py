@@ -517,6 +517,45 @@ def test_copy_refuses_null() -> None:
         core.copy(4 * U64, 0 * U64, I64, 1)
 
 
+def best_of(memory: Memory, k: int, least: int = 0, threads: int = 1) -> list[list[float]]:
+    """Return threshold, ties that stay and ties for each tensor."""
+    n = len(memory.tensors)
+    top = np.array([np.abs(w).max(initial=0) for w in memory.tensors], np.float32)
+    rows = np.zeros(n, np.float32), np.zeros(n, np.int64), np.zeros(n, np.int64)
+    core.best(memory.addresses, memory.sizes, top, *rows, k, least, threads)
+    return [row.tolist() for row in rows]
+
+
+def test_best_is_the_same_everywhere(variant: str) -> None:
+    """On every instruction set, on one thread and on many; and k entries stay."""
+    memory = Memory.of([numbers(1, 300_000), numbers(2, 20_000), numbers(3, 0), numbers(4, 7)])
+    threshold, stay, equal = found = best_of(memory, 30_000, 20)
+    assert best_of(memory, 30_000, 20, threads=3) == found
+    core.use("base")
+    assert best_of(memory, 30_000, 20) == found
+    rows = zip(memory.tensors, threshold, stay, strict=True)
+    assert sum(int((np.abs(w) > t).sum()) + n for w, t, n in rows) == 30_000
+    assert equal == [
+        int((np.abs(w) == t).sum()) for w, t in zip(memory.tensors, threshold, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("k", "least"), [(0, 0), (11, 0), (-1, 0), (5, 5), (5, -1)])
+def test_best_refuses_budgets_out_of_bounds(k: int, least: int) -> None:
+    """More than what stays in any case, and no more than there are."""
+    with pytest.raises(ValueError, match=rf"k must lie in .* found k {k}, least {least}"):
+        best_of(Memory.of([numbers(0, 10)]), k, least)
+
+
+@pytest.mark.parametrize("quantile", [0.0, -1.0, 1.5, np.nan])
+def test_quantiles_out_of_bounds(quantile: float) -> None:
+    """A fraction above 0 and up to 1."""
+    memory = Memory.of([numbers(0, 10)])
+    rows = np.zeros(1, np.float32), np.zeros(1, np.int64), np.zeros(1, np.float32)
+    with pytest.raises(ValueError, match="quantile must be above 0 and at most 1"):
+        core.kept_quantile(memory.addresses, memory.sizes, *rows, quantile)
+
+
 @pytest.mark.parametrize("k", [0, -1, 11])
 def test_largest_refuses_ranks_out_of_bounds(k: int) -> None:
     """There is no 0th and no 11th of ten."""

@@ -9,24 +9,9 @@
 #include "_coder_calls.h"
 #include "_core_pictures.h"
 #include "_core_rows.h"
+#include "_core_selections.h"
 
 #include <string.h>
-
-static const Kernels *kernels;
-
-static PyObject *done(Rows *rows, int status)
-{
-    rows_release(rows);
-    if (status)
-        return PyErr_NoMemory();
-    Py_RETURN_NONE;
-}
-
-static PyObject *failed(Rows *rows)
-{
-    rows_release(rows);
-    return NULL;
-}
 
 static PyObject *core_measure(PyObject *module, PyObject *args, PyObject *named)
 {
@@ -43,12 +28,12 @@ static PyObject *core_measure(PyObject *module, PyObject *args, PyObject *named)
                                      &objects[2], &objects[3], &threads) ||
         rows_take(&rows, objects, wanted, 4))
         return NULL;
-    if (set_take(&set, &rows, "addresses", 1, threads, kernels))
-        return failed(&rows);
+    if (set_take(&set, &rows, "addresses", 1, threads, kernels_in_use()))
+        return rows_failed(&rows);
     Py_BEGIN_ALLOW_THREADS
     status = set_measure(&set, rows.views[2].buf, rows.views[3].buf);
     Py_END_ALLOW_THREADS
-    return done(&rows, status);
+    return rows_done(&rows, status);
 }
 
 static PyObject *core_kept_mean(PyObject *module, PyObject *args, PyObject *named)
@@ -71,47 +56,13 @@ static PyObject *core_kept_mean(PyObject *module, PyObject *args, PyObject *name
                                      &threads) ||
         rows_take(&rows, objects, wanted, 5))
         return NULL;
-    if (set_take(&set, &rows, "addresses", 1, threads, kernels))
-        return failed(&rows);
+    if (set_take(&set, &rows, "addresses", 1, threads, kernels_in_use()))
+        return rows_failed(&rows);
     selection = (Selection){rows.views[2].buf, rows.views[3].buf};
     Py_BEGIN_ALLOW_THREADS
     status = set_kept_mean(&set, &selection, rows.views[4].buf);
     Py_END_ALLOW_THREADS
-    return done(&rows, status);
-}
-
-static PyObject *core_kept_quantile(PyObject *module, PyObject *args, PyObject *named)
-{
-    static char *names[] = {"addresses", "sizes", "threshold", "ties", "value", "quantile", NULL};
-    static const Row wanted[] = {{"addresses", 'Q', 0},
-                                 {"sizes", 'q', 0},
-                                 {"threshold", 'f', 0},
-                                 {"ties", 'q', 0},
-                                 {"value", 'f', 1}};
-    PyObject *objects[5];
-    Selection selection;
-    double quantile;
-    Rows rows;
-    Set set;
-    int status;
-
-    (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, named, "OOOOOd:kept_quantile", names, &objects[0],
-                                     &objects[1], &objects[2], &objects[3], &objects[4],
-                                     &quantile) ||
-        rows_take(&rows, objects, wanted, 5))
-        return NULL;
-    if (set_take(&set, &rows, "addresses", 1, 1, kernels))
-        return failed(&rows);
-    if (!(quantile > 0.0 && quantile <= 1.0)) {
-        PyErr_SetString(PyExc_ValueError, "quantile must be above 0 and at most 1.");
-        return failed(&rows);
-    }
-    selection = (Selection){rows.views[2].buf, rows.views[3].buf};
-    Py_BEGIN_ALLOW_THREADS
-    status = set_kept_quantile(&set, &selection, quantile, rows.views[4].buf);
-    Py_END_ALLOW_THREADS
-    return done(&rows, status);
+    return rows_done(&rows, status);
 }
 
 static int write_check(const Set *set, const uint64_t *shadows, const uint64_t *noise,
@@ -166,16 +117,16 @@ static PyObject *core_write(PyObject *module, PyObject *args, PyObject *named)
                                      &o[8], &threads) ||
         rows_take(&rows, o, wanted, 9))
         return NULL;
-    if (set_take(&set, &rows, "addresses", 1, threads, kernels) ||
+    if (set_take(&set, &rows, "addresses", 1, threads, kernels_in_use()) ||
         write_check(&set, rows.views[2].buf, rows.views[3].buf, rounding, shadow_mode))
-        return failed(&rows);
+        return rows_failed(&rows);
     selection = (Selection){rows.views[4].buf, rows.views[5].buf};
     Py_BEGIN_ALLOW_THREADS
     status = set_write(&set, &selection, rows.views[2].buf, rows.views[3].buf, rows.views[6].buf,
                        (Rounding)rounding, (ShadowMode)shadow_mode, rows.views[7].buf,
                        rows.views[8].buf);
     Py_END_ALLOW_THREADS
-    return done(&rows, status);
+    return rows_done(&rows, status);
 }
 
 static PyObject *core_copy(PyObject *module, PyObject *args, PyObject *named)
@@ -192,115 +143,13 @@ static PyObject *core_copy(PyObject *module, PyObject *args, PyObject *named)
                                      &objects[2], &threads) ||
         rows_take(&rows, objects, wanted, 3))
         return NULL;
-    if (set_take(&set, &rows, "destinations", 2, threads, kernels) ||
+    if (set_take(&set, &rows, "destinations", 2, threads, kernels_in_use()) ||
         addresses_check("sources", rows.views[1].buf, &set, 0))
-        return failed(&rows);
+        return rows_failed(&rows);
     Py_BEGIN_ALLOW_THREADS
     status = set_copy(&set, rows.views[1].buf);
     Py_END_ALLOW_THREADS
-    return done(&rows, status);
-}
-
-static PyObject *counts_list(const int64_t *counts, size_t count)
-{
-    PyObject *list = PyList_New((Py_ssize_t)count);
-
-    for (size_t i = 0; list && i < count; i++) {
-        PyObject *number = PyLong_FromLongLong(counts[i]);
-        if (!number || PyList_SetItem(list, (Py_ssize_t)i, number))
-            Py_CLEAR(list);
-    }
-    return list;
-}
-
-/* The answer of largest, once its counts are there. */
-static PyObject *largest_answer(const Set *set, uint64_t k, int64_t *counts)
-{
-    PyObject *above, *equal;
-    float threshold = 0.0f;
-    int status;
-
-    Py_BEGIN_ALLOW_THREADS
-    status = set_largest(set, k, &threshold, counts, counts + set->count);
-    Py_END_ALLOW_THREADS
-    if (status)
-        return PyErr_NoMemory();
-    above = counts_list(counts, set->count);
-    equal = above ? counts_list(counts + set->count, set->count) : NULL;
-    if (!equal) {
-        Py_XDECREF(above);
-        return NULL;
-    }
-    return Py_BuildValue("dNN", (double)threshold, above, equal);
-}
-
-static PyObject *core_largest(PyObject *module, PyObject *args, PyObject *named)
-{
-    static char *names[] = {"addresses", "sizes", "k", "threads", NULL};
-    static const Row wanted[] = {{"addresses", 'Q', 0}, {"sizes", 'q', 0}};
-    PyObject *objects[2], *answer;
-    long long k, total = 0;
-    int64_t *counts;
-    int threads;
-    Rows rows;
-    Set set;
-
-    (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, named, "OOLi:largest", names, &objects[0], &objects[1],
-                                     &k, &threads) ||
-        rows_take(&rows, objects, wanted, 2))
-        return NULL;
-    if (set_take(&set, &rows, "addresses", 1, threads, kernels))
-        return failed(&rows);
-    for (size_t t = 0; t < set.count; t++)
-        total += set.sizes[t];
-    if (k < 1 || k > total) {
-        PyErr_Format(PyExc_ValueError,
-                     "k must lie in [1, %lld], the number of entries; found %lld.", total, k);
-        return failed(&rows);
-    }
-    counts = PyMem_Calloc(2 * set.count, sizeof *counts);
-    answer = counts ? largest_answer(&set, (uint64_t)k, counts) : PyErr_NoMemory();
-    PyMem_Free(counts);
-    rows_release(&rows);
-    return answer;
-}
-
-static PyObject *core_best(PyObject *module, PyObject *args, PyObject *named)
-{
-    static char *names[] = {"addresses", "sizes", "max_abs", "threshold", "stay",
-                            "equal",     "k",     "least",   "threads", NULL};
-    static const Row wanted[] = {{"addresses", 'Q', 0}, {"sizes", 'q', 0}, {"max_abs", 'f', 0},
-                                 {"threshold", 'f', 1}, {"stay", 'q', 1},  {"equal", 'q', 1}};
-    PyObject *o[6];
-    long long k, least, protected = 0, total = 0;
-    int threads, status;
-    Rows rows;
-    Set set;
-
-    (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, named, "OOOOOOLLi:best", names, &o[0], &o[1], &o[2],
-                                     &o[3], &o[4], &o[5], &k, &least, &threads) ||
-        rows_take(&rows, o, wanted, 6))
-        return NULL;
-    if (set_take(&set, &rows, "addresses", 1, threads, kernels))
-        return failed(&rows);
-    for (size_t t = 0; t < set.count; t++) {
-        total += set.sizes[t];
-        protected += set.sizes[t] < least ? set.sizes[t] : least;
-    }
-    if (least < 0 || k <= protected || k > total) {
-        PyErr_Format(PyExc_ValueError,
-                     "k must lie in [%lld, %lld], above the entries that stay in any case and up "
-                     "to all, and least be at least 0; found k %lld, least %lld.",
-                     protected + 1, total, k, least);
-        return failed(&rows);
-    }
-    Py_BEGIN_ALLOW_THREADS
-    status = set_best(&set, k, least, rows.views[2].buf, rows.views[3].buf, rows.views[4].buf,
-                      rows.views[5].buf);
-    Py_END_ALLOW_THREADS
-    return done(&rows, status);
+    return rows_done(&rows, status);
 }
 
 static PyObject *core_variants(PyObject *module, PyObject *unused)
@@ -327,7 +176,7 @@ static PyObject *core_use(PyObject *module, PyObject *args)
         return NULL;
     for (size_t i = 0; kernels_at(i); i++) {
         if (strcmp(name, kernels_at(i)->name) == 0) {
-            kernels = kernels_at(i);
+            kernels_use(kernels_at(i));
             Py_RETURN_NONE;
         }
     }
@@ -345,11 +194,6 @@ PyDoc_STRVAR(kept_mean_doc,
 "kept_mean(addresses, sizes, threshold, ties, mean, threads)\n--\n\n"
 "Write each tensor's mean magnitude of what is kept (see write), 0 where nothing is.");
 
-PyDoc_STRVAR(kept_quantile_doc,
-"kept_quantile(addresses, sizes, threshold, ties, value, quantile)\n--\n\n"
-"Write each tensor's magnitude that a fraction of what is kept (see write) doesn't exceed: of m in\n"
-"rising order the ceil(quantile * m)-th, 0 where nothing is.");
-
 PyDoc_STRVAR(write_doc,
 "write(addresses, sizes, shadows, noise, threshold, ties, step, rounding, shadow_mode, kept, "
 "nonzero, threads)\n--\n\n"
@@ -364,18 +208,6 @@ PyDoc_STRVAR(write_doc,
 PyDoc_STRVAR(copy_doc,
 "copy(destinations, sources, sizes, threads)\n--\n\n"
 "Copy tensors that do not overlap.");
-
-PyDoc_STRVAR(largest_doc,
-"largest(addresses, sizes, k, threads)\n--\n\n"
-"Return the k-th largest magnitude over all tensors, exactly, and two lists with a number a\n"
-"tensor: entries above it and entries equal to it. NaN sorts above infinity.");
-
-PyDoc_STRVAR(best_doc,
-"best(addresses, sizes, max_abs, threshold, stay, equal, k, least, threads)\n--\n\n"
-"Write what keeps the k entries of the best layer-adaptive scores (espalier.ops.Lamp), and at\n"
-"least `least` of every tensor, all of a smaller one: each tensor's smallest magnitude that stays\n"
-"(infinity: none does), how many equal to it stay, and how many there are. `max_abs` holds each\n"
-"tensor's largest magnitude, finite.");
 
 PyDoc_STRVAR(variants_doc,
 "variants()\n--\n\n"
@@ -407,7 +239,7 @@ static PyMethodDef methods[] = {
 static int core_exec(PyObject *module)
 {
     (void)module;
-    kernels = kernels_at(0);
+    kernels_use(kernels_at(0));
     coder_prepare();
     return 0;
 }

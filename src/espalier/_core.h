@@ -50,6 +50,8 @@ typedef struct {
 } Kernels;
 
 const Kernels *kernels_at(size_t index); /* NULL past the last that this processor runs */
+const Kernels *kernels_in_use(void);
+void kernels_use(const Kernels *kernels);
 
 /* n tensors by address. */
 typedef struct {

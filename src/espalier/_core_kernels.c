@@ -101,3 +101,15 @@ const Kernels *kernels_at(size_t index)
     known[count++] = &kernels_base;
     return index < count ? known[index] : NULL;
 }
+
+static const Kernels *in_use;
+
+const Kernels *kernels_in_use(void)
+{
+    return in_use;
+}
+
+void kernels_use(const Kernels *kernels)
+{
+    in_use = kernels;
+}

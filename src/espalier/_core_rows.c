@@ -112,3 +112,17 @@ int set_take(Set *set, const Rows *rows, const char *name, int sizes_at, int thr
     }
     return addresses_check(name, set->addresses, set, 0);
 }
+
+PyObject *rows_done(Rows *rows, int status)
+{
+    rows_release(rows);
+    if (status)
+        return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+PyObject *rows_failed(Rows *rows)
+{
+    rows_release(rows);
+    return NULL;
+}

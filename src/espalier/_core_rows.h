@@ -30,6 +30,10 @@ typedef struct {
 int rows_take(Rows *rows, PyObject *const *objects, const Row *wanted, int count);
 void rows_release(Rows *rows);
 
+/* Release them and return None, or an error where memory ran out; or NULL for an error that is set. */
+PyObject *rows_done(Rows *rows, int status);
+PyObject *rows_failed(Rows *rows);
+
 /* Make a set of the rows: addresses first, sizes in row `sizes_at`; `name` is what the caller calls
  * the addresses. */
 int set_take(Set *set, const Rows *rows, const char *name, int sizes_at, int threads,

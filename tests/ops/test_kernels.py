@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espalier.ops import compress_, kernels
+from espalier.ops import compress_, kernels, quantiles
 from espalier.ops.kernels import ALL_TIES, NO_TIES, Cut
 
 from .oracle import expected, noise_of
@@ -144,7 +144,7 @@ def check_quantile(arrays, cut, quantile):
     one, other = twice(lambda: kernels.kept_quantile(tensors(arrays), cut, quantile))
     assert alike(one, other)
     ways = kernels._rows(tensors(arrays), cut)
-    device = [kernels._quantile_on_device(t.abs().ravel(), *row, quantile) for t, *row in ways]
+    device = [quantiles.on_device(t.abs().ravel(), *row, quantile) for t, *row in ways]
     assert alike(one, torch.stack(device))
     masks = kernels.keep_masks(tensors(arrays), cut)
     for a, mask, value in zip(arrays, masks, one, strict=True):

@@ -7,7 +7,6 @@ The compiled way serves dense float32 tensors on the CPU. It reads every weight 
 once to write, which is the floor. Statistics may differ from torch's in the last bit of float64.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from espalier.core import core
+from espalier.ops import quantiles
 
 __all__ = [
     "ALL_TIES",
@@ -123,36 +123,9 @@ def kept_quantile(tensors: Sequence[Tensor], cut: Cut, quantile: float) -> Tenso
         rows = _row(cut.threshold), _ties(cut, len(tensors))
         core.kept_quantile(_addresses(tensors), _sizes(tensors), *rows, value, quantile)
         return torch.from_numpy(value)
-    find = _quantile_on_host if tensors[0].device.type == "cpu" else _quantile_on_device
+    find = quantiles.on_host if tensors[0].device.type == "cpu" else quantiles.on_device
     found = [find(t.abs().reshape(-1), at, ties, quantile) for t, at, ties in _rows(tensors, cut)]
     return torch.stack(found)
-
-
-def _quantile_on_host(
-    magnitude: Tensor, threshold: Tensor, ties: int | Tensor, quantile: float
-) -> Tensor:
-    values, limit, stay = magnitude.numpy(), float(threshold), int(ties)
-    equal = int((values == limit).sum())
-    first = equal if stay < 0 else min(stay, equal)  # as many equal the threshold
-    values = values[values > limit]
-    place = math.ceil(quantile * (values.size + first)) - first - 1
-    if place < 0:
-        return threshold.clone() if first else magnitude.new_zeros(())
-    return magnitude.new_tensor(np.partition(values, place)[place])
-
-
-def _quantile_on_device(
-    magnitude: Tensor, threshold: Tensor, ties: int | Tensor, quantile: float
-) -> Tensor:
-    equal = (magnitude == threshold).sum()
-    first = equal.new_full((), ties) if isinstance(ties, int) else ties
-    kept = (magnitude > threshold).sum() + torch.where(
-        first < 0, equal, torch.minimum(first, equal)
-    )
-    rank = (quantile * kept.double()).ceil().long()
-    rising = torch.cat([magnitude.new_zeros(1), magnitude.sort().values])
-    place = torch.where(kept > 0, magnitude.numel() - kept + rank, 0)
-    return rising.gather(0, place.clamp(0, magnitude.numel()).reshape(1)).squeeze(0)
 
 
 def keep_largest(tensors: Sequence[Tensor], k: int) -> Cut:

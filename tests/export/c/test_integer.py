@@ -10,6 +10,7 @@ import pytest
 from espalier.encoded import encode
 from espalier.errors import ConfigError, DataError
 from espalier.export.c import TARGETS, write_c
+from espalier.export.c.integer_costs import IntegerCosts
 from espalier.export.graph import Convolution, Graph, Linear
 from espalier.export.integer import plan_integers, run_integer
 
@@ -85,6 +86,54 @@ def test_every_layer_equals_the_oracle(tmp_path: Path, name: str) -> None:
     for nodes in range(1, len(graph.nodes)):
         directory = write(shortened(graph, nodes), tmp_path / f"{nodes}", "sse")
         assert "largest difference 0," in check(build(directory, "gcc", ["-O1"]))
+
+
+def multiplied(graph: Graph, place: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write a network all of whose convolutions multiply all weights, whatever that costs."""
+    monkeypatch.setattr(IntegerCosts, "sparse", lambda *_: np.inf)
+    return write(graph, place, target)
+
+
+@pytest.mark.parametrize("name", ["residual", "odd", "strided_chains"])
+def test_patches_equal_the_oracle(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strides, groups, dilations and maxima, where zeros are multiplied too."""
+    directory = multiplied(GRAPHS[name](), tmp_path / "net", "avx512", monkeypatch)
+    assert "patches, " in (directory / "net.c").read_text()
+    assert "sparse" not in re.sub("linear.*sparse", "", (directory / "net.c").read_text())
+    assert "largest difference 0," in check(build(directory, "gcc", ["-O1"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "command"), [("avx2", "gcc"), ("scalar", "clang")])
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_sanitizers_find_nothing_in_patches(
+    tmp_path: Path,
+    name: str,
+    bits: int,
+    target: str,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Bytes and int16, whole vectors or none: nothing outside the memory is touched."""
+    graph = with_bits(GRAPHS[name](), bits)
+    directory = multiplied(graph, tmp_path / "net", target, monkeypatch)
+    assert "largest difference 0," in check(build(directory, command, SANITIZED))
+
+
+@pytest.mark.parametrize(("density", "how"), [(0.05, "sparse"), (1.0, "patches")])
+def test_the_faster_way_is_taken(tmp_path: Path, density: float, how: str) -> None:
+    """Few weights are skipped to, all are multiplied."""
+    b = Builder(64, 12, 12, seed=1)
+    b.conv(64, (3, 3), padding=1, density=density)
+    b.activation("relu")
+    b.conv(64, (3, 3), padding=1, density=density)
+    text = (
+        write(with_bits(b.graph(), 8, density), tmp_path / "net", "avx512") / "net.c"
+    ).read_text()
+    assert ("layer3: patches" in text) == (how == "patches")
 
 
 def sums_at_their_end(sign: int) -> Graph:

@@ -26,7 +26,7 @@ def test_the_record_names_them(espalier: Command, tmp_path: Path) -> None:
 def test_help_teaches_them(espalier: Command) -> None:
     """What each does, when to take it, and the numbers that are usual."""
     told = " ".join(espalier("train", "--help").out.replace("│", " ").split())
-    for words in ("whose step is learned from the loss", "0.05 to 0.5 is usual", "try 0.1 to 1"):
+    for words in ("whose step is learned from the loss", "0.05 to 0.5 is usual", "Try 0.005 with"):
         assert words in told
 
 

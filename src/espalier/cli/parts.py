@@ -53,17 +53,17 @@ BitPrice = Annotated[
 OperatorLr = Annotated[
     float,
     typer.Option(
-        help="Learning rate of what learns beside the weights: steps of --quantizer lsq, "
-        "thresholds of --pressure.",
+        help="Learning rate of what learns beside the weights: steps of --quantizer lsq, which "
+        "need about that of the weights while pruning goes on; thresholds of --pressure.",
         rich_help_panel=COMPRESSION,
     ),
 ]
 Pressure = Annotated[
     float | None,
     typer.Option(
-        help="Learn a threshold for each layer instead: it rises by this, and the loss pushes back "
-        "where weights are needed (as STR). The more, the smaller; try 0.1 to 1. There is no "
-        "budget.",
+        help="Learn a threshold for each parameter instead (as STR): its gamma rises by "
+        "--operator-lr times this a step, less what the loss pushes back. Try 0.005 with "
+        "--operator-lr 1. There is no budget: look at the size afterwards.",
         rich_help_panel=COMPRESSION,
     ),
 ]

@@ -22,6 +22,8 @@ from espalier.runtime.compiler import find_compiler
 
 CHANNELS, ROW, PLANE, COUNT, REPETITIONS = 64, 16, 256, 58, 20_000
 FILTERS = 64
+MANY = 576
+"""Nonzeros of a filter in integers: as many as where all may be multiplied instead."""
 LENGTHS = (256, 1152)
 """Of patches."""
 
@@ -158,16 +160,16 @@ def bundles(
         lanes=target.lanes,
         widest=WIDEST[target.name],
         sizes=(size,),
-        kinds=("uint8_t", "uint16_t", "int8_t", "uint8_t"),
+        kinds=("uint8_t", "uint16_t", "int8_t", "uint16_t"),
         narrow=sums == "int16_t",
         keep=keep,
     )
-    number = COUNT // size
-    text += f"static const uint8_t count[1] = {{{number}}};\n"
+    number = MANY // size
+    text += f"static const uint16_t count[1] = {{{number}}};\n"
     result = "int32_t" if keep else sums
     kinds = ("uint8_t", "int8_t", result)
     return (
-        measure(text, "k(x, offset[f], value, count, y)", COUNT, kinds=kinds, flags=flags) / number
+        measure(text, "k(x, offset[f], value, count, y)", MANY, kinds=kinds, flags=flags) / number
     )
 
 
@@ -184,7 +186,7 @@ def integer_costs(name: str) -> dict[str, object]:
             row[f"{sums[:-2]}_{size}"] = rounded(max(low - few * vector, 0), vector)
     kept = bundles(target, 1, many, flags, sums="int16_t", keep=True)
     alone = bundles(target, 1, many, flags, sums="int16_t")
-    row["part"] = rounded(max(kept - alone, 0) * COUNT / many)
+    row["part"] = rounded(max(kept - alone, 0) * MANY / many)
     for kinds in (("uint8_t", "int8_t"), ("int16_t", "int16_t")):
         bits = int(kinds[1][3:-2])
         short, long = (product(name, length, kinds, flags) for length in LENGTHS)

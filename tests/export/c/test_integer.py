@@ -186,6 +186,33 @@ def test_memory_is_a_quarter(tmp_path: Path) -> None:
     assert sizes[1] < 0.3 * sizes[0]
 
 
+MAIN = """
+#include "net.h"
+#include <stdio.h>
+#include <string.h>
+int main(void)
+{
+    static net_input wild[NET_INPUT_SIZE], held[NET_INPUT_SIZE];
+    float a[NET_OUTPUT_SIZE], b[NET_OUTPUT_SIZE];
+    for (int i = 0; i < NET_INPUT_SIZE; i++) {
+        wild[i] = (net_input)(i % 2 ? 127 : -128);
+        held[i] = (net_input)(i % 2 ? NET_INPUT_HIGH : NET_INPUT_LOW);
+    }
+    if (net_run_integers(NULL, a, a) != 1 || net_run_integers_static(wild, a) != 0)
+        return 1;
+    return net_run_integers_static(held, b) != 0 || memcmp(a, b, sizeof a) != 0;
+}
+"""
+
+
+def test_integers_beyond_the_grid_are_held(tmp_path: Path) -> None:
+    """A caller's integers can't drive sums further than they were proven for."""
+    directory = write(GRAPHS["plain"](), tmp_path / "net", "scalar")
+    assert "typedef int8_t net_input;" in (directory / "net.h").read_text()
+    (directory / "net_test.c").write_text(MAIN)
+    check(build(directory, "gcc", SANITIZED))
+
+
 def test_layers_off_the_grid_are_named(tmp_path: Path) -> None:
     """The header says which weights were rounded again."""
     graph = GRAPHS["plain"]()

@@ -55,6 +55,7 @@ def _header(program: Program, name: str, plan: IntegerPlan | None) -> str:
         f"#ifndef {upper}_H",
         f"#define {upper}_H",
         "",
+        *([] if plan is None else ["#include <stdint.h>", ""]),
         "/* Bytes of working memory that a run needs; any address that float may have. */",
         f"#define {upper}_ARENA_BYTES {size}",
         "",
@@ -65,7 +66,7 @@ def _header(program: Program, name: str, plan: IntegerPlan | None) -> str:
         f"#define {upper}_OUTPUT_SIZE {prod(graph.output.shape)}",
         "",
         *_preprocessing(program),
-        *([] if plan is None else _integers(plan)),
+        *([] if plan is None else _integers(name, plan)),
         "/* Run the network. Returns 0, or 1 where a pointer is null.",
         "   Calls with arenas of their own may run at the same time. */",
         f"int {name}_run(const float *input, float *output, void *arena);",
@@ -73,6 +74,7 @@ def _header(program: Program, name: str, plan: IntegerPlan | None) -> str:
         "/* The same in memory of its own, one call at a time. */",
         f"int {name}_run_static(const float *input, float *output);",
         "",
+        *([] if plan is None else _integer_calls(name)),
         "#endif",
         "",
     ]
@@ -88,21 +90,39 @@ def _preprocessing(program: Program) -> list[str]:
     return [comment(f"Inputs are scaled to [0, 1], then by channel: {words}"), ""]
 
 
-def _integers(plan: IntegerPlan) -> list[str]:
+def _integers(name: str, plan: IntegerPlan) -> list[str]:
     """Say what a caller should know of the integers inside."""
-    if not plan.off_grid:
-        return []
-    names = ", ".join(plan.off_grid)
-    return [comment(f"Weights that were rounded again, to 8 bits, off a trained grid: {names}"), ""]
+    grid, upper = plan.grids[plan.graph.input.name], name.upper()
+    lines = [
+        "/* An integer of the input: value / scale, rounded to the nearest, ties up. */",
+        f"typedef {grid.dtype}_t {name}_input;",
+        f"#define {upper}_INPUT_SCALE {literal(float(grid.scale))}",
+        f"#define {upper}_INPUT_LOW ({grid.low})",
+        f"#define {upper}_INPUT_HIGH {grid.high}",
+        "",
+    ]
+    if plan.off_grid:
+        names = ", ".join(plan.off_grid)
+        text = f"Weights that were rounded again, to 8 bits, off a trained grid: {names}"
+        lines += [comment(text), ""]
+    return lines
+
+
+def _integer_calls(name: str) -> list[str]:
+    return [
+        "/* The same from integers, held between low and high: no floats but the output's. */",
+        f"int {name}_run_integers(const {name}_input *input, float *output, void *arena);",
+        f"int {name}_run_integers_static(const {name}_input *input, float *output);",
+        "",
+    ]
 
 
 def _code(program: Program, name: str, writer: AnyWriter) -> str:
-    calls = [f"    {_call(name, i, step, writer)}" for i, step in enumerate(program.steps)]
-    unit = writer.unit
-    align = [
-        f"    while ((uintptr_t)a % {program.unit * program.align} != 0)",
-        "        a++;",
-    ]
+    first, *calls = [f"    {_call(name, i, step, writer)}" for i, step in enumerate(program.steps)]
+    entries = [("", "float", first)]
+    if isinstance(writer, IntegerWriter):
+        whole = first.replace(f"{name}_0(", f"{name}_0_integers(")
+        entries.append(("_integers", f"{name}_input", whole))
     lines = [
         f"/* {MARK}. */",
         f'#include "{name}.h"',
@@ -114,32 +134,54 @@ def _code(program: Program, name: str, writer: AnyWriter) -> str:
         "",
         *writer.kernels.values(),
         *writer.parts,
-        f"int {name}_run(const float *input, float *output, void *arena)",
+        f"static void {name}_layers({writer.unit} *a, float *output)",
         "{",
-        f"    {unit} *a = ({unit} *)arena;",
-        "    if (input == NULL || output == NULL || arena == NULL)",
-        "        return 1;",
-        *(align if program.align > 1 else []),
         *calls,
-        "    return 0;",
         "}",
         "",
-        f"int {name}_run_static(const float *input, float *output)",
-        "{",
-        *_static_arena(name, unit),
-        f"    return {name}_run(input, output, arena);",
-        "}",
-        "",
+        *_arenas(program, name, writer.unit),
     ]
+    for suffix, kind, begin in entries:
+        lines += [
+            f"int {name}_run{suffix}(const {kind} *input, float *output, void *arena)",
+            "{",
+            f"    {writer.unit} *a = {name}_aligned(arena);",
+            "    if (input == NULL || output == NULL || arena == NULL)",
+            "        return 1;",
+            begin,
+            f"    {name}_layers(a, output);",
+            "    return 0;",
+            "}",
+            "",
+            f"int {name}_run{suffix}_static(const {kind} *input, float *output)",
+            "{",
+            f"    return {name}_run{suffix}(input, output, {name}_arena);",
+            "}",
+            "",
+        ]
     return "\n".join(lines)
 
 
-def _static_arena(name: str, unit: str) -> list[str]:
-    """Declare memory of the widest type that is kept in it."""
+def _arenas(program: Program, name: str, unit: str) -> list[str]:
+    """Declare memory of the widest type that is kept in it, and say where buffers begin."""
     kind, count = "float", f"{name.upper()}_ARENA_BYTES / sizeof(float)"
     if unit != "float":
         kind, count = "uint16_t", f"({name.upper()}_ARENA_BYTES + 1) / sizeof(uint16_t)"
-    return [f"    static {kind} arena[{count}];"]
+    align = [
+        f"    while ((uintptr_t)a % {program.unit * program.align} != 0)",
+        "        a++;",
+    ]
+    return [
+        f"static {kind} {name}_arena[{count}];",
+        "",
+        f"static {unit} *{name}_aligned(void *arena)",
+        "{",
+        f"    {unit} *a = ({unit} *)arena;",
+        *(align if program.align > 1 else []),
+        "    return a;",
+        "}",
+        "",
+    ]
 
 
 def _call(name: str, index: int, step: Step, writer: AnyWriter) -> str:
@@ -156,6 +198,8 @@ def _call(name: str, index: int, step: Step, writer: AnyWriter) -> str:
 def _test(program: Program, name: str, plan: IntegerPlan | None) -> str:
     graph, upper = program.graph, name.upper()
     inputs = np.random.default_rng(0).standard_normal((1, *graph.input.shape), np.float32)
+    more: list[str] = []
+    calls = [f"    wrong |= differs({name}_run_static(input, output));"]
     if plan is None:
         expected = np.asarray(run(graph, inputs.astype(np.float64)))
         bound, how = (
@@ -165,6 +209,9 @@ def _test(program: Program, name: str, plan: IntegerPlan | None) -> str:
     else:
         expected = run_integer(plan, inputs).astype(np.float64)
         bound, how = 0.0, "integers, to be met exactly"
+        integers = plan.grids[graph.input.name].quantize(inputs)
+        more = ["/* The same input. */", array(f"{name}_input", "integers", integers)]
+        calls.append(f"    wrong |= differs({name}_run_integers_static(integers, output));")
     return "\n".join(
         [
             f"/* {MARK}. Runs the network on an input and says whether the output is right. */",
@@ -173,13 +220,15 @@ def _test(program: Program, name: str, plan: IntegerPlan | None) -> str:
             "#include <stdio.h>",
             "",
             array("float", "input", inputs),
+            *more,
             f"/* Computed in {how}. */",
             array("float", "expected", expected),
-            "int main(void)",
+            f"static float output[{upper}_OUTPUT_SIZE];",
+            "static float largest;",
+            "",
+            "static int differs(int failed)",
             "{",
-            f"    static float output[{upper}_OUTPUT_SIZE];",
-            "    float largest = 0.0f;",
-            f"    if ({name}_run_static(input, output) != 0) {{",
+            "    if (failed) {",
             f'        puts("{name}: did not run");',
             "        return 1;",
             "    }",
@@ -193,6 +242,15 @@ def _test(program: Program, name: str, plan: IntegerPlan | None) -> str:
             "        }",
             "        largest = difference > largest ? difference : largest;",
             "    }",
+            "    return 0;",
+            "}",
+            "",
+            "int main(void)",
+            "{",
+            "    int wrong = 0;",
+            *calls,
+            "    if (wrong)",
+            "        return 1;",
             f'    printf("{name}: ok, largest difference %g, working memory %d bytes\\n",',
             f"        (double)largest, {upper}_ARENA_BYTES);",
             "    return 0;",

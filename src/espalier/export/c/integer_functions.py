@@ -11,6 +11,7 @@ from espalier.export.c.integer_loops import (
     concatenated_lines,
     dequantized_lines,
     finished,
+    held_lines,
     looked_up_lines,
     mixed_lines,
     quantized_lines,
@@ -167,11 +168,29 @@ class IntegerWriter:
     def _copy(self, step: CopyStep) -> list[str]:
         if step.source is None and step.output is not None:
             grid = self.plan.grids[step.output.name]
+            self._from_integers(step.output)
             return quantized_lines(step.output.layout, grid, self._kind(step.output))
         if step.output is None and step.source is not None:
             grid = self.plan.grids[step.source.name]
             return dequantized_lines(step.source.layout, grid)
         return copy_lines(step)
+
+    def _from_integers(self, output: Buffer) -> None:
+        """Write the first step for callers that have integers."""
+        kind, ends = self._kind(output), f"{self.name.upper()}_INPUT"
+        lines = held_lines(output.layout, f"{ends}_LOW", f"{ends}_HIGH", kind)
+        self.parts.append(
+            "\n".join(
+                [
+                    f"static void {self.name}_0_integers(const {kind} *restrict x, "
+                    f"{kind} *restrict y)",
+                    "{",
+                    *indented(lines),
+                    "}",
+                    "",
+                ]
+            )
+        )
 
     def _fixed(self, function: str, fixed: Fixed) -> None:
         """Write a multiplier, an offset and a shift for each channel."""

@@ -22,6 +22,7 @@ __all__ = [
     "concatenated_lines",
     "dequantized_lines",
     "finished",
+    "held_lines",
     "looked_up_lines",
     "mixed_lines",
     "quantized_lines",
@@ -59,6 +60,17 @@ def quantized_lines(output: Layout, grid: Grid, kind: str) -> list[str]:
         "    v = v > 0.0f ? v : 0.0f;",
         f"    v = v < {literal(grid.high - grid.low)} ? v : {literal(grid.high - grid.low)};",
         f"    y[{entry_at(output)} + w] = ({kind})((int32_t)v{_less(-grid.low)});",
+        "}",
+    ]
+    return [*border_loops(output), *row_loops(output, inner)]
+
+
+def held_lines(output: Layout, low: str, high: str, kind: str) -> list[str]:
+    """Take integers that are on a grid already, or beyond its ends."""
+    inner = [
+        f"for (int w = 0; w < {output.width}; w++) {{",
+        f"    const int v = x[{entry_at(plain(output))} + w];",
+        f"    y[{entry_at(output)} + w] = ({kind})(v < {low} ? {low} : v > {high} ? {high} : v);",
         "}",
     ]
     return [*border_loops(output), *row_loops(output, inner)]

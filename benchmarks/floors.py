@@ -259,7 +259,7 @@ def _convolution(step: ConvolutionStep, program: Program, rates: Rates) -> Work:
 
 
 def _patches(step: PatchesStep, rates: Rates) -> Work:
-    """Count all weights; a vector of bytes is multiplied as fast as one of a quarter as many floats."""
+    """Count all weights; bytes are multiplied as fast as a quarter as many floats."""
     positions = sum(t.rows * t.columns * t.row_count * t.column_count for t in step.tiles)
     kept = step.weights.plan.codes.codes.size
     loads = kept * positions / (4 * rates.lanes)

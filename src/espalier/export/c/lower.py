@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from espalier.errors import ConfigError
+from espalier.export.c.fusing import fits_inside, monotone
 from espalier.export.c.layout import SPREAD, TURNED, Buffer, Layout, allocate, image_of
 from espalier.export.c.numbers import Numbers
 from espalier.export.c.patches import Patches
@@ -313,10 +314,10 @@ class _Lowering:
                 and activation is None
                 and self._numbers.takes_in(node)
             ):
-                if pool != (1, 1) and not _monotone(layer):
+                if pool != (1, 1) and not monotone(layer):
                     break
                 activation = layer
-            elif isinstance(layer, Pool) and pool == (1, 1) and _fits_inside(layer):
+            elif isinstance(layer, Pool) and pool == (1, 1) and fits_inside(layer):
                 kernel = pair(layer.kernel, 1)
                 _, height, width = image_of(node.output.shape)
                 _, rows, columns = image_of(value.shape)
@@ -324,7 +325,7 @@ class _Lowering:
                     break
                 if not can_pool(width * kernel[1], kernel):
                     break
-                if activation is not None and not _monotone(activation):
+                if activation is not None and not monotone(activation):
                     break
                 pool = kernel
             else:
@@ -396,18 +397,3 @@ class _Lowering:
             return total
 
         return min((base, aligned), key=cost)
-
-
-def _monotone(activation: Activation) -> bool:
-    """Whether a maximum may be taken before."""
-    return activation.kind != "hardswish" and activation.slope >= 0
-
-
-def _fits_inside(pool: Pool) -> bool:
-    """Whether windows lie side by side, so that one block holds them whole."""
-    return (
-        pool.kind == "max"
-        and pool.kernel == pool.stride
-        and not any(map(any, pool.padding))
-        and all(d == 1 for d in pool.dilation)
-    )

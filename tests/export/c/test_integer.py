@@ -165,10 +165,12 @@ def test_the_largest_sum_of_int16(tmp_path: Path, sign: int) -> None:
     ones = np.ones((1, 1, 8, 40), np.float32)
     expected = run_integer(plan, ones)
     text = (directory / "net_test.c").read_text()
-    for name, values in (("input", ones), ("expected", expected)):
-        numbers = ", ".join(f"{v}f" for v in values.reshape(-1).astype(str))
-        pattern = rf"(static const float {name}\[\d+\] = \{{)[^}}]*\}};"
-        text = re.sub(pattern, rf"\g<1>{numbers}}};", text)
+    integers = plan.grids["input"].quantize(ones)
+    for name, values in (("input", ones), ("integers", integers), ("expected", expected)):
+        numbers = ", ".join(values.reshape(-1).astype(str))
+        pattern = rf"(static const \w+ {name}\[\d+\] = \{{)[^}}]*\}};"
+        text, found = re.subn(pattern, rf"\g<1>{numbers}}};", text)
+        assert found == 1
     (directory / "net_test.c").write_text(text)
     assert "largest difference 0," in check(build(directory, "gcc", SANITIZED))
 

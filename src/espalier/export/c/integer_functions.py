@@ -6,6 +6,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from espalier.export.c import integer_kernels as kernels
+from espalier.export.c.bundles_functions import BundlesLayer, advance, bundles_convolution
 from espalier.export.c.integer_loops import (
     average_lines,
     concatenated_lines,
@@ -28,7 +29,6 @@ from espalier.export.c.loops import (
     pool_lines,
     row_loops,
     spread_lines,
-    tile_loops,
     turn_lines,
 )
 from espalier.export.c.packed import Packed
@@ -237,7 +237,7 @@ class IntegerWriter:
                 f"const {offset} *offset = {function}_offset;",
                 f"const {count} *count = {function}_count;",
             ]
-            call, end = f"{kernel}(p, offset, value, count)", _advance(weights)
+            call, end = f"{kernel}(p, offset, value, count)", advance(weights)
         fixed = weights.plan.fixed
         inner = [
             f"const int32_t v = {call};",
@@ -321,71 +321,24 @@ class IntegerWriter:
         weights = _weights(step)
         if weights.packed is not None:
             return self._packed_convolution(function, step, weights.packed)
-        kinds = self._tables(function, weights)
-        body = border_loops(step.output.layout)
-        block = max(tile.vectors for tile in step.tiles) * self.target.lanes
-        sums = "int16_t" if weights.sums == "int16" else "int32_t"
-        body.append(f"{sums} a[{block}];")
-        for i, tile in enumerate(step.tiles):
-            name = f"{function}_store{i}"
-            y = self._kind(step.output)
-            kinds_of, count = (sums, y), tile.vectors * self.target.lanes
-            pitch = step.source.layout.row
-            text = store(name, step, tile, weights.plan.fixed, kinds_of, count, pitch=pitch)
-            self.parts.append(text)
-            body += self._tile(function, step, tile, name, kinds)
-        return body
-
-    def _tile(
-        self,
-        function: str,
-        step: ConvolutionStep,
-        tile: Tile,
-        name: str,
-        kinds: tuple[str, str, str],
-    ) -> list[str]:
-        weights, x = _weights(step), self._kind(step.source)
-        offset, value, count = kinds
-        loops, p, q = tile_loops(step, tile)
-        kernel = self._kernel(weights, tile, (x, *kinds))
-        call = f"{kernel}(p, offset, value, count, a);"
-        run = [call, *_advance(weights)]
-        if weights.sums == "parts":
-            run = [
-                f"memset(a, 0, {tile.vectors * self.target.lanes} * sizeof *a);",
-                f"for (int r = 0; r < {function}_part[f]; r++) {{",
-                *indented(run),
-                "}",
-            ]
-        fixed = ", ".join(f"{function}_{part}[f]" for part in "mcs")
-        inner = [
-            f"const {x} *restrict p = {p};",
-            f"{self._kind(step.output)} *restrict q = {q};",
-            f"const {offset} *offset = {function}_offset;",
-            f"const {value} *value = {function}_value;",
-            f"const {count} *count = {function}_count;",
-            f"for (int f = 0; f < {weights.plan.fixed.shifts.size}; f++) {{",
-            *indented(run),
-            f"    {name}(a, q + f * {step.output.layout.plane}, {fixed});",
-            "}",
-        ]
-        return [*loops, "{", *indented(inner), "}"]
-
-    def _kernel(self, weights: IntegerWeights, tile: Tile, kinds: tuple[str, str, str, str]) -> str:
-        sizes = "".join(map(str, weights.sizes))
-        words = [weights.sums, str(tile.vectors), sizes, *kinds]
-        kernel = f"{self.name}_{'_'.join(word.removesuffix('_t') for word in words)}"
-        self.kernels[kernel] = kernels.bundles(
-            kernel,
-            vectors=tile.vectors,
+        offset, value, count = self._tables(function, weights)
+        x, y, fixed = self._kind(step.source), self._kind(step.output), weights.plan.fixed
+        layer = BundlesLayer(
+            name=self.name,
+            function=function,
+            weights=weights,
+            kinds=(x, offset, value, count),
+            y=y,
             lanes=self.target.lanes,
             widest=WIDEST[self.target.name],
-            sizes=weights.sizes,
-            kinds=kinds,
-            narrow=weights.sums != "int32",
-            keep=weights.sums == "parts",
         )
-        return kernel
+
+        def stored(name: str, tile: Tile, pitch: int) -> str:
+            sums = tile.vectors * self.target.lanes
+            return store(name, step, tile, fixed, (layer.sum, y), sums, pitch=pitch)
+
+        rest = ", ".join(f"{function}_{part}[f]" for part in "mcs")
+        return self._take(bundles_convolution(layer, step, stored, rest))
 
     def _elementwise(self, function: str, step: ElementwiseStep) -> list[str]:
         plan, kind = self.plan.steps[step.node], self._kind(step.output)
@@ -423,17 +376,6 @@ class IntegerWriter:
 def _weights(step: ConvolutionStep | PatchesStep | LinearStep) -> IntegerWeights:
     assert isinstance(step.weights, IntegerWeights)  # noqa: S101  # what integers are lowered to
     return step.weights
-
-
-def _advance(weights: IntegerWeights) -> list[str]:
-    """Move on to the next part, or filter."""
-    counts = [f"count[{i}]" for i in range(len(weights.sizes))]
-    inputs = " + ".join(f"{n} * {c}" for n, c in zip(weights.sizes, counts, strict=True))
-    return [
-        f"offset += {inputs};",
-        f"value += {' + '.join(counts)};",
-        f"count += {len(counts)};",
-    ]
 
 
 def _product(function: str, v: str, index: str, fixed: Fixed) -> str:

@@ -166,6 +166,7 @@ ROWS = {
         UniformQuantizer(bits=1),
         {"filters": (0.4, 1)},
         magnitudes=1,
+        idempotent=True,
         alone=False,
         by_size=False,
     ),

@@ -71,12 +71,12 @@ class FilterMagnitude(Operator):
         density = value_at(self.density, step)
         filtered = [i for i, t in enumerate(tensors) if t.dim() >= 2 and t.numel()]
         filtered = filtered[:-1] if self.keep_last else filtered
+        filters: list[Tensor | None] = [None] * len(tensors)
         if density == 1 or not filtered:
-            return Cut(everything)
+            return Cut(everything, filters=tuple(filters))
         scores = [_scores(tensors[i]) for i in filtered]
         k = math.floor(density * sum(len(s) for s in scores) + 0.5)
         masks = _best(scores, k, self.least)
-        filters: list[Tensor | None] = [None] * len(tensors)
         for i, mask in zip(filtered, masks, strict=True):
             filters[i] = mask
         return Cut(everything, filters=tuple(filters))

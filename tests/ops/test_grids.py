@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.errors import ConfigError
-from espalier.ops import Chain, ClippedQuantizer, Lamp, UniformQuantizer, kernels
+from espalier.ops import Chain, ClippedQuantizer, Lamp, UniformQuantizer, kernels, quantiles
 
 from .oracle import apply_to
 from .strategies import quick, weights
@@ -27,8 +27,8 @@ def test_quantiles_both_ways(arrays, data):
             ties = torch.minimum(ties, (magnitude == at).sum())
         kept = np.sort(magnitude.numpy()[kernels.keep_mask(magnitude, at, ties).numpy()])
         wanted = kept[int(np.ceil(quantile * kept.size)) - 1] if kept.size else 0
-        assert kernels._quantile_on_host(magnitude, at, ties, quantile) == wanted
-        assert kernels._quantile_on_device(magnitude, at, ties, quantile) == wanted
+        assert quantiles.on_host(magnitude, at, ties, quantile) == wanted
+        assert quantiles.on_device(magnitude, at, ties, quantile) == wanted
 
 
 def test_no_outlier_stretches_the_grid():

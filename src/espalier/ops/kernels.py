@@ -139,7 +139,8 @@ def keep_largest(tensors: Sequence[Tensor], k: int) -> Cut:
         return Cut(torch.full((n,), torch.inf, dtype=torch.float32, device=device), NO_TIES)
     if k == total:
         return Cut(torch.zeros(n, dtype=torch.float32, device=device), ALL_TIES)
-    if _compiled(tensors):
+    compiled = _compiled(tensors)
+    if compiled:
         value, *rows = core.largest(_addresses(tensors), _sizes(tensors), k, _threads())
         threshold = torch.tensor(value, dtype=torch.float32, device=device)
         above, equal = (torch.tensor(row, dtype=torch.int64, device=device) for row in rows)
@@ -150,7 +151,7 @@ def keep_largest(tensors: Sequence[Tensor], k: int) -> Cut:
         equal = torch.stack([(m == threshold).sum() for m in magnitudes])
     earlier = equal.cumsum(0) - equal
     quota = torch.minimum((k - above.sum() - earlier).clamp(min=0), equal)
-    return Cut(threshold.expand(n).contiguous(), quotas(quota, equal))
+    return Cut(threshold.expand(n).contiguous(), quotas(quota, equal, read=compiled))
 
 
 def keep_best(tensors: Sequence[Tensor], k: int, least: int, max_abs: Tensor) -> Cut | None:
@@ -167,16 +168,17 @@ def keep_best(tensors: Sequence[Tensor], k: int, least: int, max_abs: Tensor) ->
     threshold, (stay, equal) = np.empty(len(tensors), np.float32), np.empty((2, len(tensors)), int)
     rows = _addresses(tensors), _sizes(tensors), _row(max_abs), threshold, stay, equal
     core.best(*rows, k, least, _threads())
-    return Cut(torch.from_numpy(threshold), quotas(*map(torch.from_numpy, (stay, equal))))
+    ties = quotas(torch.from_numpy(stay), torch.from_numpy(equal), read=True)
+    return Cut(torch.from_numpy(threshold), ties)
 
 
-def quotas(stay: Tensor, equal: Tensor) -> int | Tensor:
+def quotas(stay: Tensor, equal: Tensor, *, read: bool) -> int | Tensor:
     """Return how many of each tensor's ties stay, in the form that is least work to write.
 
-    Only where some go have they to be counted, in their order. On a device, where the answer would
-    be waited for, it is not asked whether none do.
+    Only where some go have they to be counted, in their order. Whether none do is asked where it
+    may be read; on a device the answer would be waited for.
     """
-    if stay.device.type == "cpu" and torch.equal(stay, equal):
+    if read and torch.equal(stay, equal):
         return ALL_TIES
     return torch.where(stay == equal, ALL_TIES, stay)
 

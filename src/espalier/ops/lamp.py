@@ -208,7 +208,7 @@ def _cut(tops: Sequence[NDArray[np.float32]], counts: Sequence[int]) -> Cut:
             threshold[i] = top[count - 1]
             first, last = (np.searchsorted(-top, -threshold[i], side) for side in ("left", "right"))
             stay[i], equal[i] = count - first, last - first
-    ties = kernels.quotas(torch.from_numpy(stay), torch.from_numpy(equal))
+    ties = kernels.quotas(torch.from_numpy(stay), torch.from_numpy(equal), read=True)
     return Cut(torch.from_numpy(threshold), ties)
 
 
@@ -237,7 +237,7 @@ def _on_device(magnitudes: Sequence[Tensor], k: int, least: int) -> Cut:
     threshold = torch.stack([_kth(top, count) for top, count in zip(tops, counts, strict=True)])
     larger = torch.stack([(top > threshold[i]).sum() for i, top in enumerate(tops)])
     ties = torch.stack([(top == threshold[i]).sum() for i, top in enumerate(tops)])
-    return Cut(threshold, kernels.quotas(counts - larger, ties))
+    return Cut(threshold, kernels.quotas(counts - larger, ties, read=False))
 
 
 def _kth(top: Tensor, count: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from .test_chaos import STUDY as LONG
 
 pytestmark = pytest.mark.slow
 
-STUDY = LONG.replace("gamma = [0.0, 0.4]", "gamma = [0.4]")
+STUDY = LONG.replace("gamma = [0.0, 0.4]", "gamma = [0.4]").replace("epochs = 60", "epochs = 300")
 """A run for each node, long enough to be met in its midst."""
 
 ONLY_RUNS = "import sys\nif {'espalier', 'espalier.study.worker'} & set(sys.orig_argv):"

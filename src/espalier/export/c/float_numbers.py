@@ -6,7 +6,7 @@ import numpy as np
 
 from espalier.export.c.costs import costs_of
 from espalier.export.c.layout import Layout
-from espalier.export.c.steps import Tile, Weights
+from espalier.export.c.steps import AnyWeights, Tile
 from espalier.export.c.targets import Target
 from espalier.export.c.tiles import can_pool, cut
 from espalier.export.c.weights import dense_weights, filters_together, sparse_weights
@@ -56,7 +56,7 @@ class FloatNumbers:
     def patches(self, node: Node, conv: Windows) -> None:
         """Return None: floats are multiplied where they lie."""
 
-    def linear(self, node: Node, layer: Linear) -> Weights:
+    def linear(self, node: Node, layer: Linear) -> AnyWeights:
         """Return all weights or the nonzeros, whichever is better."""
         inputs = layer.weight.shape[1]
         costs = costs_of(self.target.name)
@@ -72,7 +72,7 @@ class FloatNumbers:
         layout: Layout,
         pool: tuple[int, int],
         image: tuple[int, int, int],
-    ) -> tuple[Weights, tuple[Tile, ...], int]:
+    ) -> tuple[AnyWeights, tuple[Tile, ...], int]:
         """Return all weights or the nonzeros, whichever is better, with blocks and lanes."""
         layer, target = conv.layer, self.target
         size = (image[1] * pool[0], image[2] * pool[1])

@@ -2,14 +2,29 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import typer
 
 from espalier.cli.sizes import parse_size
 from espalier.errors import ConfigError
+from espalier.records import RunSpec
 
-__all__ = ["bits_of_layers", "given_settings", "named_option", "one_of", "size_setting"]
+__all__ = [
+    "bits_of_layers",
+    "given_settings",
+    "named_option",
+    "one_of",
+    "run_settings",
+    "size_setting",
+]
+
+
+def run_settings(context: typer.Context) -> dict[str, Any]:
+    """Return a command's parameters that are settings of a run and have their form."""
+    names = {f.name for f in fields(RunSpec)} | {"recipe", "dropout"}
+    return {n: v for n, v in context.params.items() if n in names - {"max_bytes", "teacher"}}
 
 
 def given_settings(context: typer.Context, settings: Mapping[str, Any]) -> dict[str, Any]:

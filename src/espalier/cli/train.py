@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,6 +21,7 @@ from espalier.cli.settings import (
     given_settings,
     named_option,
     one_of,
+    run_settings,
     size_setting,
 )
 from espalier.cli.training import Machine, ladder_lines, train_run
@@ -376,53 +377,9 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
             "--pressure": pressure,
         }
     )
-    settings: dict[str, Any] = {
-        "recipe": recipe,
-        "data": data,
-        "model": model,
-        "bits": bits,
-        "lr": lr,
-        "lr_schedule": lr_schedule,
-        "epochs": epochs,
-        "patience": patience,
-        "optimizer": optimizer,
-        "momentum": momentum,
-        "weight_decay": weight_decay,
-        "batch_size": batch_size,
-        "update": update,
-        "rounding": rounding,
-        "cadence": cadence,
-        "schedule": schedule,
-        "strict": strict,
-        "biases": biases,
-        "jointly": jointly,
-        "std_zeros": std_zeros,
-        "std_correction": std_correction,
-        "order": order,
-        "dense_epochs": dense_epochs,
+    settings = run_settings(context) | {
         "model_options": dict(named_option(given) for given in option or ()),
-        "augment": augment,
-        "precision": precision,
-        "seed": seed,
-        "limit_train": limit_train,
-        "budget": budget,
         "layer_bits": dict(bits_of_layers(given) for given in layer_bits or ()),
-        "grid_quantile": grid_quantile,
-        "ramp_start": ramp_start,
-        "ramp_end": ramp_end,
-        "recalibrate": recalibrate,
-        "warmup_epochs": warmup_epochs,
-        "nesterov": nesterov,
-        "choose": choose,
-        "gamma": gamma,
-        "target_density": target_density,
-        "filter_density": filter_density,
-        "quantizer": quantizer,
-        "bit_price": bit_price,
-        "operator_lr": operator_lr,
-        "pressure": pressure,
-        "layer_least": layer_least,
-        "dropout": dropout,
     }
     settings = given_settings(context, settings) | size_setting(max_bytes)
     machine = Machine(

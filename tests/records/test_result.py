@@ -64,6 +64,15 @@ def test_json_round_trip_keeps_everything() -> None:
     assert RunResult.from_json(json.loads(json.dumps(RESULT.to_json()))) == RESULT
 
 
+def test_a_record_from_before_files_and_strict_ratios_is_read() -> None:
+    """What it lacks is None."""
+    weighed = replace(RESULT, size_bytes=48_000, ratio_strict=0.003).to_json()
+    later = ("size_bytes", "ratio_strict")
+
+    assert RunResult.from_json(weighed).ratio_strict == 0.003
+    assert RunResult.from_json({k: v for k, v in weighed.items() if k not in later}) == RESULT
+
+
 def test_comparison_leaves_out_machine_and_time() -> None:
     """Equal runs on other machines compare equal."""
     moved = replace(RESULT, device="cuda:0", threads=8, wall_s=1.0, environment={})

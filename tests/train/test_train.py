@@ -23,7 +23,7 @@ from espalier.errors import (
     StorageError,
 )
 from espalier.files import exclusive
-from espalier.metrics import ratio
+from espalier.metrics import ratio, strict_ratio
 from espalier.records import EpochRecord, RunResult, RunSpec, read_epochs, read_json
 from espalier.train import Baseline, Moment, RunDirectory, load_weights, weights_as_encoded
 from espalier.train.run import Run
@@ -157,7 +157,7 @@ def test_the_records_agree_with_each_other(tmp_path: Path) -> None:
 
 def test_the_best_weights_are_their_own_codes(tmp_path: Path) -> None:
     """What is saved as the best epoch lies on its grid and counts as its record says."""
-    run_tiny(tiny_spec(bits=3), tmp_path / "run")
+    result = run_tiny(tiny_spec(bits=3), tmp_path / "run")
     directory = RunDirectory(tmp_path / "run")
     tensors, meta = load_weights(directory.best)
     record = read_epochs(directory.metrics)[meta["epoch"] - 1]
@@ -171,6 +171,7 @@ def test_the_best_weights_are_their_own_codes(tmp_path: Path) -> None:
     sizes = sum(codes.size for codes in encoded.values())
     assert record.density_mask == sum(codes.kept for codes in encoded.values()) / sizes
     assert record.density_nonzero == sum(codes.nonzero for codes in encoded.values()) / sizes
+    assert result.ratio_strict == strict_ratio(encoded, result.parameters)
 
 
 def test_the_dense_baseline_keeps_everything(tmp_path: Path) -> None:
@@ -179,6 +180,7 @@ def test_the_dense_baseline_keeps_everything(tmp_path: Path) -> None:
     compressed = run_tiny(tiny_spec(epochs=1), tmp_path / "compressed")
 
     assert (dense.best.density_mask, dense.best.ratio, dense.best.ratio_all) == (1.0, 1.0, 1.0)
+    assert dense.ratio_strict == 1.0
     assert dense.compressed_parameters == compressed.compressed_parameters
     assert dense.parameters - dense.compressed_parameters == 12  # the normalization's
     assert weights_as_encoded(tmp_path / "dense" / "best.safetensors") == {}

@@ -96,6 +96,9 @@ class RunResult:
     """Versions and machine."""
     size_bytes: int | None = None
     """Of the best network's packed file; None in records from before there were such files."""
+    ratio_strict: float | None = None
+    """RC of the best network over all parameters, from its codes: nonzeros at bits that hold their
+    values, the rest at 32 (:func:`espalier.metrics.strict_ratio`); None in earlier records."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values."""
@@ -116,7 +119,7 @@ class RunResult:
         Raises:
             RecordError: an unknown or missing key, a newer version, or a wrong value.
         """
-        values = {"size_bytes": None} | require_version(data, what)
+        values = {"size_bytes": None, "ratio_strict": None} | require_version(data, what)
         best_keys = [f.name for f in fields(Figures) if f.name != "epoch"]
         own_keys = [f.name for f in fields(cls) if f.name != "best"]
         check_keys(values, [*best_keys, "best_epoch", *own_keys], what)

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from espalier.errors import ConfigError
-from espalier.records import StudyRecords, settings
+from espalier.records import CellRecords, StudyRecords
 from espalier.records.serial import canonical
 from espalier.report.cells import mean_and_spread
-from espalier.report.runs import RunRow, run_rows
+from espalier.report.runs import RunRow, by_settings, run_rows, unseeded
 
 __all__ = ["AblationRow", "ablation"]
-
-SEED = "seed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +59,7 @@ def ablation(
     Raises:
         ConfigError: there is no such row.
     """
-    groups: dict[str, tuple[dict[str, Any], dict[int, RunRow]]] = {}
-    for study in studies:
-        runs = run_rows(study.cells, "validation", directory=study.directory)
-        for cell, row in zip(study.cells, runs, strict=True):
-            named = {k: v for k, v in settings(cell.spec).items() if k != SEED}
-            _, seeds = groups.setdefault(canonical(named), (named, {}))
-            if row.seed not in seeds or not seeds[row.seed].done:
-                seeds[row.seed] = row
-    rows = list(groups.values())
+    rows = [_runs(cells) for cells in by_settings(studies)]
     if around is not None and not 1 <= around <= len(rows):
         raise ConfigError(f"around={around}: expected the number of a row, 1 to {len(rows)}.")
     found = []
@@ -76,6 +67,13 @@ def ablation(
         over = min(number - 1, around or number) or None
         found.append(_row(number, named, seeds, over, rows[over - 1] if over else None))
     return tuple(found)
+
+
+def _runs(cells: Mapping[int, CellRecords]) -> tuple[dict[str, Any], dict[int, RunRow]]:
+    """Return what the seeds of a row share, and a run for each of them."""
+    runs = run_rows(list(cells.values()), "validation", directory=Path())
+    named = unseeded(next(iter(cells.values())).spec)
+    return named, dict(zip(cells, runs, strict=True))
 
 
 def _changes(named: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,9 +5,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from espalier.records import CellRecords, CellState, Figures, RunResult, StudyRecords, describe
+from espalier.records import (
+    CellRecords,
+    CellState,
+    Figures,
+    RunResult,
+    RunSpec,
+    StudyRecords,
+    describe,
+    settings,
+)
+from espalier.records.serial import canonical
 
-__all__ = ["RULES", "Rule", "RunRow", "Variant", "run_rows", "variants"]
+__all__ = [
+    "RULES",
+    "Rule",
+    "RunRow",
+    "Variant",
+    "by_settings",
+    "chosen",
+    "run_rows",
+    "unseeded",
+    "variants",
+]
 
 Rule = Literal["paper", "validation", "last"]
 RULES: tuple[Rule, ...] = ("paper", "validation", "last")
@@ -76,6 +96,24 @@ class Variant:
     runs: tuple[RunRow, ...]
     model: str
     options: Mapping[str, object]
+
+
+def by_settings(studies: Sequence[StudyRecords]) -> tuple[Mapping[int, CellRecords], ...]:
+    """Return the seeds of each choice of all other settings, in the order of the studies.
+
+    A run that is in two of them counts once: the one that is done.
+    """
+    groups: dict[str, dict[int, CellRecords]] = {}
+    for cell in (cell for study in studies for cell in study.cells):
+        seeds = groups.setdefault(canonical(unseeded(cell.spec)), {})
+        if cell.spec.seed not in seeds or seeds[cell.spec.seed].state != "done":
+            seeds[cell.spec.seed] = cell
+    return tuple(groups.values())
+
+
+def unseeded(spec: RunSpec) -> dict[str, object]:
+    """Return all settings of a spec but the seed, by the names that axes have."""
+    return {name: value for name, value in settings(spec).items() if name != "seed"}
 
 
 def variants(records: StudyRecords, rule: Rule) -> tuple[Variant, ...]:

@@ -31,7 +31,7 @@ from espalier.train.outcome import (
     stopped_by,
     with_baseline,
 )
-from espalier.train.packing import packed_run
+from espalier.train.packing import packed_run, strict_ratio_of
 from espalier.train.progress import Progress, Silent
 from espalier.train.run import Run
 from espalier.train.signals import StopRequest, stop_on_signals
@@ -113,6 +113,7 @@ def train(
                 threads=threads,
                 environment=environment(target),
                 size_bytes=len(packed_run(directory.best)),
+                ratio_strict=strict_ratio_of(directory.best, run.parameters),
             )
             write_atomically(directory.result, pretty(result.to_json()))
     progress.end(result)

@@ -132,6 +132,7 @@ def make_result(
     threads: int,
     environment: Mapping[str, str],
     size_bytes: int | None = None,
+    ratio_strict: float | None = None,
 ) -> RunResult:
     """Return the result of a run that has ended after these epochs."""
     result = RunResult(
@@ -153,6 +154,7 @@ def make_result(
         wall_s=epochs[-1].times["wall_s"],
         environment=environment,
         size_bytes=size_bytes,
+        ratio_strict=ratio_strict,
     )
     return result if baseline is None else with_baseline(result, baseline)
 

@@ -10,13 +10,14 @@ from espalier import artifact, bridge
 from espalier.artifact import CoderChoice
 from espalier.errors import ArtifactError, CheckpointError, ConfigError
 from espalier.files import write_atomically
+from espalier.metrics import strict_ratio
 from espalier.models import build_model
 from espalier.records import RunSpec
 from espalier.train.checkpoint import encoded_of, load_weights
 from espalier.train.describe import metadata_of, network_of
 from espalier.train.directory import RunDirectory
 
-__all__ = ["pack_run", "packed_run", "verify_run"]
+__all__ = ["pack_run", "packed_run", "strict_ratio_of", "verify_run"]
 
 
 def pack_run(
@@ -71,6 +72,19 @@ def packed_run(
         coder=coder,
         half=bridge.floats_of(tensors) if half else (),
     )
+
+
+def strict_ratio_of(weights: Path, parameters: int) -> float:
+    """Return RC of a run's saved weights over all parameters; see :func:`strict_ratio`.
+
+    Args:
+        weights: a file of the run.
+        parameters: of the network, all of them.
+
+    Raises:
+        CheckpointError: the weights are damaged.
+    """
+    return strict_ratio(encoded_of(*load_weights(weights)), parameters)
 
 
 def verify_run(

@@ -517,12 +517,16 @@ def test_copy_refuses_null() -> None:
         core.copy(4 * U64, 0 * U64, I64, 1)
 
 
-def best_of(memory: Memory, k: int, least: int = 0, threads: int = 1) -> list[list[float]]:
-    """Return threshold, ties that stay and ties for each tensor."""
+def best_of(
+    memory: Memory, k: int, least: int = 0, threads: int = 1, price: float = 1.0
+) -> list[list[float]]:
+    """Return threshold, ties that stay and ties for each tensor; the first one's price is given."""
     n = len(memory.tensors)
+    prices = np.ones(n)
+    prices[:1] = price
     top = np.array([np.abs(w).max(initial=0) for w in memory.tensors], np.float32)
     rows = np.zeros(n, np.float32), np.zeros(n, np.int64), np.zeros(n, np.int64)
-    core.best(memory.addresses, memory.sizes, top, *rows, k, least, threads)
+    core.best(memory.addresses, memory.sizes, top, prices, *rows, k, least, threads)
     return [row.tolist() for row in rows]
 
 
@@ -545,6 +549,13 @@ def test_best_refuses_budgets_out_of_bounds(k: int, least: int) -> None:
     """More than what stays in any case, and no more than there are."""
     with pytest.raises(ValueError, match=rf"k must lie in .* found k {k}, least {least}"):
         best_of(Memory.of([numbers(0, 10)]), k, least)
+
+
+@pytest.mark.parametrize("price", [0.5, 0.0, -1.0, np.nan])
+def test_best_refuses_prices_below_1(price: float) -> None:
+    """Scores are looked for up to 1."""
+    with pytest.raises(ValueError, match="prices must be at least 1"):
+        best_of(Memory.of([numbers(0, 10)]), 5, price=price)
 
 
 @pytest.mark.parametrize("quantile", [0.0, -1.0, 1.5, np.nan])

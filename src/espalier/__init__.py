@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         allocate_bits,
         attach,
         mixed_rules,
+        operation_prices,
         preview,
         recalibrate,
     )
@@ -71,6 +72,7 @@ __all__ = [
     "encode",
     "load",
     "mixed_rules",
+    "operation_prices",
     "preview",
     "recalibrate",
     "save",
@@ -85,6 +87,7 @@ _COMPRESSOR = (
     "allocate_bits",
     "attach",
     "mixed_rules",
+    "operation_prices",
     "preview",
     "recalibrate",
 )

@@ -76,8 +76,8 @@ int set_write(const Set *set, const Selection *selection, const uint64_t *shadow
               int64_t *kept, int64_t *nonzero);
 int set_copy(const Set *destinations, const uint64_t *sources);
 int set_largest(const Set *set, uint64_t k, float *threshold, int64_t *above, int64_t *equal);
-int set_best(const Set *set, int64_t k, int64_t least, const float *max_abs, float *threshold,
-             int64_t *stay, int64_t *equal);
+int set_best(const Set *set, int64_t k, int64_t least, const double *prices, const float *max_abs,
+             float *threshold, int64_t *stay, int64_t *equal);
 /* The magnitude that a fraction of the kept entries don't exceed; 0 where none is kept. */
 int set_kept_quantile(const Set *set, const Selection *selection, double quantile, float *value);
 

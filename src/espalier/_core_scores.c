@@ -26,6 +26,7 @@ typedef struct {
     const float *w;
     int64_t size, least;
     double scale; /* of a square, into units of its sum */
+    double price; /* that scores are divided by */
     Bin *bins;
     int64_t count;
     int64_t first, last; /* bins that are sorted */
@@ -48,15 +49,17 @@ static double square_of(const Tensor *tensor, uint32_t bits)
     return value * value * tensor->scale;
 }
 
-static double score_of(double square, int64_t total)
+static double score_of(const Tensor *tensor, double square, int64_t total)
 {
-    return total > 0 ? fmin(square / (double)total, 1.0) : 0.0;
+    return total > 0 ? fmin(square / (double)total, 1.0) / tensor->price : 0.0;
 }
 
 /* The least and the most that an entry of bin i can score; both fall with i. */
 static double least_of(const Tensor *tensor, int64_t i)
 {
-    return score_of(square_of(tensor, tensor->bins[i].top << LOW_BITS), tensor->bins[i].sum);
+    double square = square_of(tensor, tensor->bins[i].top << LOW_BITS);
+
+    return score_of(tensor, square, tensor->bins[i].sum);
 }
 
 static double most_of(const Tensor *tensor, int64_t i)
@@ -66,7 +69,7 @@ static double most_of(const Tensor *tensor, int64_t i)
     double square = square_of(tensor, low | ((1u << LOW_BITS) - 1u));
     int64_t total = before + (int64_t)square_of(tensor, low);
 
-    return total > 0 ? score_of(square, total) : square > 0.0 ? 1.0 : 0.0;
+    return total > 0 ? score_of(tensor, square, total) : square > 0.0 ? 1.0 / tensor->price : 0.0;
 }
 
 static double sorted_score(const Tensor *tensor, int64_t i)
@@ -201,7 +204,7 @@ static void score(Tensor *tensor, uint32_t *spare, const Kernels *kernels)
     for (int64_t i = 0; i < n; i++) {
         double square = square_of(tensor, tensor->sorted[n - 1 - i]);
         total += (int64_t)square;
-        tensor->scores[i] = score_of(square, total);
+        tensor->scores[i] = score_of(tensor, square, total);
     }
 }
 
@@ -259,8 +262,8 @@ static Bin *bins_make(Tensor *tensors, const Set *set)
     return bins;
 }
 
-static void tensors_take(Tensor *tensors, const Set *set, int64_t least, const float *max_abs,
-                         Held *tables)
+static void tensors_take(Tensor *tensors, const Set *set, int64_t least, const double *prices,
+                         const float *max_abs, Held *tables)
 {
     for (size_t t = 0; t < set->count; t++) {
         Tensor *tensor = &tensors[t];
@@ -270,6 +273,7 @@ static void tensors_take(Tensor *tensors, const Set *set, int64_t least, const f
         tensor->w = (const float *)(uintptr_t)set->addresses[t];
         tensor->size = set->sizes[t];
         tensor->least = least < tensor->size ? least : tensor->size;
+        tensor->price = prices[t];
         memcpy(&largest, &max_abs[t], sizeof largest);
         frexp((double)max_abs[t], &exponent);
         while (tensor->size >> length)
@@ -305,8 +309,8 @@ static void *tensors_score(Tensor *tensors, const Set *set)
     return scores;
 }
 
-int set_best(const Set *set, int64_t k, int64_t least, const float *max_abs, float *threshold,
-             int64_t *stay, int64_t *equal)
+int set_best(const Set *set, int64_t k, int64_t least, const double *prices, const float *max_abs,
+             float *threshold, int64_t *stay, int64_t *equal)
 {
     Tensor *tensors = calloc(set->count + 1, sizeof *tensors);
     Held *tables = calloc((size_t)set->threads * BINS, sizeof *tables);
@@ -315,7 +319,7 @@ int set_best(const Set *set, int64_t k, int64_t least, const float *max_abs, flo
 
     if (tensors && tables && bins) {
         double low, high;
-        tensors_take(tensors, set, least, max_abs, tables);
+        tensors_take(tensors, set, least, prices, max_abs, tables);
         low = search(tensors, set->count, k, least_of);
         high = search(tensors, set->count, k, most_of);
         for (size_t t = 0; t < set->count; t++)

@@ -15,11 +15,11 @@ const char largest_doc[] = PyDoc_STR(
 "tensor: entries above it and entries equal to it. NaN sorts above infinity.");
 
 const char best_doc[] = PyDoc_STR(
-"best(addresses, sizes, max_abs, threshold, stay, equal, k, least, threads)\n--\n\n"
+"best(addresses, sizes, max_abs, prices, threshold, stay, equal, k, least, threads)\n--\n\n"
 "Write what keeps the k entries of the best layer-adaptive scores (espalier.ops.Lamp), and at\n"
 "least `least` of every tensor, all of a smaller one: each tensor's smallest magnitude that stays\n"
 "(infinity: none does), how many equal to it stay, and how many there are. `max_abs` holds each\n"
-"tensor's largest magnitude, finite.");
+"tensor's largest magnitude, finite, and `prices` what its scores are divided by, at least 1.");
 
 PyObject *core_kept_quantile(PyObject *module, PyObject *args, PyObject *named)
 {
@@ -122,20 +122,21 @@ PyObject *core_largest(PyObject *module, PyObject *args, PyObject *named)
 
 PyObject *core_best(PyObject *module, PyObject *args, PyObject *named)
 {
-    static char *names[] = {"addresses", "sizes", "max_abs", "threshold", "stay",
+    static char *names[] = {"addresses", "sizes", "max_abs", "prices", "threshold", "stay",
                             "equal",     "k",     "least",   "threads", NULL};
     static const Row wanted[] = {{"addresses", 'Q', 0}, {"sizes", 'q', 0}, {"max_abs", 'f', 0},
-                                 {"threshold", 'f', 1}, {"stay", 'q', 1},  {"equal", 'q', 1}};
-    PyObject *o[6];
+                                 {"prices", 'd', 0},    {"threshold", 'f', 1}, {"stay", 'q', 1},
+                                 {"equal", 'q', 1}};
+    PyObject *o[7];
     long long k, least, protected = 0, total = 0;
     int threads, status;
     Rows rows;
     Set set;
 
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(args, named, "OOOOOOLLi:best", names, &o[0], &o[1], &o[2],
-                                     &o[3], &o[4], &o[5], &k, &least, &threads) ||
-        rows_take(&rows, o, wanted, 6))
+    if (!PyArg_ParseTupleAndKeywords(args, named, "OOOOOOOLLi:best", names, &o[0], &o[1], &o[2],
+                                     &o[3], &o[4], &o[5], &o[6], &k, &least, &threads) ||
+        rows_take(&rows, o, wanted, 7))
         return NULL;
     if (set_take(&set, &rows, "addresses", 1, threads, kernels_in_use()))
         return rows_failed(&rows);
@@ -143,6 +144,11 @@ PyObject *core_best(PyObject *module, PyObject *args, PyObject *named)
         total += set.sizes[t];
         protected += set.sizes[t] < least ? set.sizes[t] : least;
     }
+    for (size_t t = 0; t < set.count; t++)
+        if (!(((const double *)rows.views[3].buf)[t] >= 1.0)) {
+            PyErr_SetString(PyExc_ValueError, "prices must be at least 1.");
+            return rows_failed(&rows);
+        }
     if (least < 0 || k <= protected || k > total) {
         PyErr_Format(PyExc_ValueError,
                      "k must lie in [%lld, %lld], above the entries that stay in any case and up "
@@ -151,8 +157,8 @@ PyObject *core_best(PyObject *module, PyObject *args, PyObject *named)
         return rows_failed(&rows);
     }
     Py_BEGIN_ALLOW_THREADS
-    status = set_best(&set, k, least, rows.views[2].buf, rows.views[3].buf, rows.views[4].buf,
-                      rows.views[5].buf);
+    status = set_best(&set, k, least, rows.views[3].buf, rows.views[2].buf, rows.views[4].buf,
+                      rows.views[5].buf, rows.views[6].buf);
     Py_END_ALLOW_THREADS
     return rows_done(&rows, status);
 }

@@ -134,7 +134,7 @@ def largest(weights, k):
     return [m.reshape(w.shape) for m, w in zip(np.split(flat, ends), weights, strict=True)]
 
 
-def best(weights, k, least):
+def best(weights, k, least, prices=()):
     """Masks of the k best layer-adaptive scores of all, entry by entry; the first among equals."""
     scores = []
     for i, w in enumerate(weights):
@@ -146,6 +146,7 @@ def best(weights, k, least):
             square = float(w.ravel()[entry]) ** 2 * units
             total += int(square)
             natural = min(square / total, 1.0) if total else 0.0
+            natural /= prices[i] if prices else 1
             score = 1.0 + least - rank if rank < least else natural
             scores.append((-score, i, rank, entry))
     masks = [np.zeros(w.size, bool) for w in weights]

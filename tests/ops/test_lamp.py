@@ -1,5 +1,7 @@
 """The layer-adaptive budget: its score by hand, exact counts, and both ways to find them."""
 
+import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.errors import ConfigError
-from espalier.ops import Cubic, GlobalMagnitude, Lamp, kernels, lamp
+from espalier.ops import Cubic, GlobalMagnitude, Lamp, from_json, kernels, lamp, to_json
 
 from .oracle import apply_to, best
 from .strategies import quick, weights
@@ -61,14 +63,15 @@ def test_a_budget_below_least_goes_round():
     assert state.written.kept.tolist() == [2, 2, 1]
 
 
-def ways(arrays, k, least):
+def ways(arrays, k, least, prices=None):
     """Return the cut that each way to find it gives."""
+    prices = prices or [1.0] * len(arrays)
     tensors = [torch.from_numpy(a) for a in arrays]
     magnitudes = [t.abs().ravel() for t in tensors]
-    yield lamp._on_host([m.numpy() for m in magnitudes], k, least)
-    yield lamp._on_device(magnitudes, k, least)
+    yield lamp._on_host([m.numpy() for m in magnitudes], k, least, prices)
+    yield lamp._on_device(magnitudes, k, least, prices)
     if kernels.core is not None and k > sum(min(least, a.size) for a in arrays):
-        yield kernels.keep_best(tensors, k, least, kernels.measure(tensors).max_abs)
+        yield kernels.keep_best(tensors, k, least, prices, kernels.measure(tensors).max_abs)
 
 
 def same_cuts(cuts):
@@ -87,19 +90,22 @@ def test_exactly_k_every_way(arrays, data):
     """In the core, by numpy and on a device: the same cut, exactly k weights, ties and zeros."""
     k = data.draw(st.integers(0, sum(a.size for a in arrays)))
     least = data.draw(st.integers(0, 3))
+    price = st.sampled_from([1.0, 2.0, 3.7, 900.0])
+    prices = data.draw(st.lists(price, min_size=len(arrays), max_size=len(arrays)))
     if not 0 < k < sum(a.size for a in arrays):
         return
-    cut = same_cuts(ways(arrays, k, least))
+    cut = same_cuts(ways(arrays, k, least, prices))
     masks = kernels.keep_masks([torch.from_numpy(a) for a in arrays], cut)
     kept = [int(m.sum()) for m in masks]
     assert sum(kept) == k
-    assert kept == [int(m.sum()) for m in best(arrays, k, least)]
+    assert kept == [int(m.sum()) for m in best(arrays, k, least, prices)]
 
 
 @pytest.mark.parametrize("least", [0, 1, 40, 5000])
 @pytest.mark.parametrize("density", [0.001, 0.02, 0.3, 0.71, 0.999])
 @pytest.mark.parametrize("kind", ["plain", "rounded", "sparse", "wide"])
-def test_every_way_on_large_sets(kind, density, least):
+@pytest.mark.parametrize("prices", [None, (1.5, 1.0, 37.0, 900.0)], ids=["alike", "priced"])
+def test_every_way_on_large_sets(kind, density, least, prices):
     """Weights as training has them, on a grid, mostly zero, or over all of float32's range."""
     arrays = [normal(n, n, scale) for n, scale in ((70_001, 1), (9_000, 1e-3), (400, 7.0), (3, 1))]
     if kind == "rounded":
@@ -109,7 +115,7 @@ def test_every_way_on_large_sets(kind, density, least):
     elif kind == "wide":
         arrays = [np.exp2(np.clip(30 * a, -148, 120)).astype(np.float32) for a in arrays]
     k = int(density * sum(a.size for a in arrays))
-    cut = same_cuts(ways(arrays, k, least))
+    cut = same_cuts(ways(arrays, k, least, prices))
     masks = kernels.keep_masks([torch.from_numpy(a) for a in arrays], cut)
     assert sum(int(m.sum()) for m in masks) == k
 
@@ -123,10 +129,47 @@ def test_large_tensors_are_sampled_first(density):
     k = int(np.floor(density * sum(w.size for w in tensors) + 0.5))
     _, state = apply_to(Lamp(density=density), *tensors)
     host = [torch.from_numpy(np.abs(w)) for w in tensors]
-    device = lamp._on_device(host, k, 0)
+    ones = [1.0] * len(host)
+    device = lamp._on_device(host, k, 0, ones)
     assert torch.equal(state.written.threshold, device.threshold)
-    assert torch.equal(lamp._on_host([m.numpy() for m in host], k, 0).threshold, device.threshold)
+    on_host = lamp._on_host([m.numpy() for m in host], k, 0, ones)
+    assert torch.equal(on_host.threshold, device.threshold)
     assert state.written.kept.sum() == k
+
+
+def test_prices_by_hand():
+    """What costs more must score more."""
+    a, b = np.float32([4, 3, 2, 1]), np.float32([0.04, 0.04, 0.001])
+    # scores: 1/2, 9/50, 2/29, 1/60 and 1, 1/2, 1e-6/0.003201; among equals the first tensor
+    for k, kept in ((1, (0, 1)), (2, (1, 1)), (3, (1, 2)), (4, (2, 2)), (5, (3, 2)), (6, (4, 2))):
+        written, state = apply_to(Lamp(density=k / 7, prices=(2.0, 1.0)), a, b)
+        assert tuple(state.written.kept.tolist()) == kept
+        assert [int((w != 0).sum()) for w in written] == list(kept)
+
+
+def test_equal_prices_change_nothing():
+    """Neither do none: the same weights stay, and operators of earlier records read as they did."""
+    tensors = [normal(900, 1), normal(100, 2)]
+    (_, alike), (_, none) = (
+        apply_to(Lamp(density=0.1, prices=p), *tensors) for p in ((8.0, 8.0), ())
+    )
+    assert torch.equal(alike.written.kept, none.written.kept)
+    assert "prices" not in repr(Lamp(density=0.1))
+    priced = Lamp(density=0.1, prices=(1.0, 2.5))
+    assert from_json(json.loads(json.dumps(to_json(priced)))) == priced
+
+
+def test_prices_are_of_each_tensor():
+    """Not of more or fewer than there are."""
+    with pytest.raises(ConfigError, match="in 3 tensors, and the set has 1"):
+        Lamp(density=0.5, prices=(1.0, 2.0, 3.0))(torch.ones(4))
+
+
+@pytest.mark.parametrize("price", [0.5, -1.0, math.inf, math.nan])
+def test_prices_that_are_none(price):
+    """The least is 1."""
+    with pytest.raises(ConfigError, match="give finite numbers >= 1"):
+        Lamp(density=0.1, prices=(1.0, price))
 
 
 def test_ties_without_a_quota_where_none_is_split():

@@ -13,6 +13,7 @@ from espalier.cli.parts import (
     LayerLeast,
     OperatorLr,
     QuantizerKind,
+    SpareOperations,
 )
 from espalier.cli.settings import bits_of_layers, given_settings, one_of, size_setting
 from espalier.cli.sizes import size_text
@@ -70,6 +71,7 @@ def compress(  # noqa: PLR0913, PLR0917 - the command line is flat
     layer_bits: LayerBits = None,
     filter_density: FilterDensity = None,
     layer_least: LayerLeast = 0,
+    spare_operations: SpareOperations = 0.0,
     quantizer: QuantizerKind = "uniform",
     bit_price: BitPrice = 0.1,
     operator_lr: OperatorLr = 0.01,
@@ -124,6 +126,7 @@ def compress(  # noqa: PLR0913, PLR0917 - the command line is flat
         "layer_bits": dict(bits_of_layers(given) for given in layer_bits or ()),
         "filter_density": filter_density,
         "layer_least": layer_least,
+        "spare_operations": spare_operations,
         "quantizer": quantizer,
         "bit_price": bit_price,
         "operator_lr": operator_lr,

@@ -13,6 +13,7 @@ __all__ = [
     "OperatorLr",
     "Pressure",
     "QuantizerKind",
+    "SpareOperations",
 ]
 
 COMPRESSION = "Compression"
@@ -72,6 +73,15 @@ LayerLeast = Annotated[
     typer.Option(
         help="Weights of every parameter that stay whatever --budget lamp gives it: protects "
         "biases and small layers.",
+        rich_help_panel=COMPRESSION,
+    ),
+]
+SpareOperations = Annotated[
+    float,
+    typer.Option(
+        help="For a faster network of the same size: how much operations count in what a weight "
+        "costs --budget lamp, 0 (weights alone) to 1 (operations alone); try 0.75. Convolutions "
+        "over large images give more, fully connected layers less.",
         rich_help_panel=COMPRESSION,
     ),
 ]

@@ -15,6 +15,7 @@ from espalier.cli.parts import (
     OperatorLr,
     Pressure,
     QuantizerKind,
+    SpareOperations,
 )
 from espalier.cli.settings import (
     bits_of_layers,
@@ -137,6 +138,7 @@ def train(  # noqa: PLR0913, PLR0917 - the command line is flat
         ),
     ] = "global",
     layer_least: LayerLeast = 0,
+    spare_operations: SpareOperations = 0.0,
     pressure: Pressure = None,
     bits: Annotated[
         int,

@@ -6,6 +6,7 @@ from espalier.compressor.group import Update
 from espalier.compressor.mixed import Sensitivity, allocate_bits, bits_of, mixed_rules
 from espalier.compressor.options import Cadence
 from espalier.compressor.preview import LayerPreview, Preview, preview
+from espalier.compressor.prices import operation_prices
 from espalier.compressor.recalibrate import recalibrate
 from espalier.compressor.report import LayerReport, Report
 from espalier.compressor.select import Rule
@@ -24,6 +25,7 @@ __all__ = [
     "attach",
     "bits_of",
     "mixed_rules",
+    "operation_prices",
     "preview",
     "recalibrate",
 ]

@@ -154,20 +154,23 @@ def keep_largest(tensors: Sequence[Tensor], k: int) -> Cut:
     return Cut(threshold.expand(n).contiguous(), quotas(quota, equal, read=compiled))
 
 
-def keep_best(tensors: Sequence[Tensor], k: int, least: int, max_abs: Tensor) -> Cut | None:
+def keep_best(
+    tensors: Sequence[Tensor], k: int, least: int, prices: Sequence[float], max_abs: Tensor
+) -> Cut | None:
     """Cut that keeps the ``k`` best layer-adaptive scores (``lamp``); None where the core can't.
 
     Args:
         tensors: as :func:`measure` takes them.
         k: how many stay, more than ``least`` alone would keep and at most all.
         least: how many of every tensor stay whatever their score.
+        prices: what the scores of each tensor are divided by, >= 1.
         max_abs: each tensor's largest magnitude, float32 (n,).
     """
     if not (_compiled(tensors) and max_abs.isfinite().all()):
         return None
     threshold, (stay, equal) = np.empty(len(tensors), np.float32), np.empty((2, len(tensors)), int)
-    rows = _addresses(tensors), _sizes(tensors), _row(max_abs), threshold, stay, equal
-    core.best(*rows, k, least, _threads())
+    given = _addresses(tensors), _sizes(tensors), _row(max_abs), np.array(prices, np.float64)
+    core.best(*given, threshold, stay, equal, k, least, _threads())
     ties = quotas(torch.from_numpy(stay), torch.from_numpy(equal), read=True)
     return Cut(torch.from_numpy(threshold), ties)
 

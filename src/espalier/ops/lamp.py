@@ -1,5 +1,6 @@
 """The layer-adaptive budget: a pruner that shares one budget among tensors by score."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,9 +37,12 @@ class Lamp(Operator):
     magnitudes are equal the first entries count as the larger; among equal scores the first
     tensors stay. A density of 1 keeps everything, zeros included.
 
+    With ``prices`` a score is divided by what a weight of its tensor costs, so that a tensor whose
+    weights cost more keeps fewer. Its largest then scores 1 over its price.
+
     The sum is one of whole numbers, so that it is the same in any order and on any device: squares
     rounded down to multiples of ``2**(2 * e + b - 62)``, where the tensor's largest magnitude is
-    below ``2**e`` and its size below ``2**b``, ``e`` and ``b`` as small as can be. The division is
+    below ``2**e`` and its size below ``2**b``, ``e`` and ``b`` as small as can be. Divisions are
     float64's, and no score is above 1.
 
     Example:
@@ -56,10 +60,20 @@ class Lamp(Operator):
     every: int = later(1)
     """Training steps from one selection to the next, >= 1. Between two the thresholds stay, and
     with the weights the number of those that pass them moves a little; it saves the sorting."""
+    prices: tuple[float, ...] = later(())
+    """What a weight of each tensor of the set costs, in its order, finite and >= 1; empty where all
+    cost the same. :func:`espalier.operation_prices` tells those that spare operations."""
 
     def __post_init__(self) -> None:
         """Refuse a fraction outside 0 to 1, and less than no weights."""
         check_density(self.density)
+        object.__setattr__(self, "prices", tuple(self.prices))  # JSON gives a list
+        for price in self.prices:
+            if not (math.isfinite(price) and price >= 1):
+                raise ConfigError(
+                    f"prices has {price}; a score is divided by what its weight costs, so give "
+                    "finite numbers >= 1, the cheapest tensor's 1."
+                )
         if isinstance(self.least, bool) or not isinstance(self.least, int) or self.least < 0:
             raise ConfigError(
                 f"least is {self.least!r}; it is the number of weights of every tensor that stay, "
@@ -79,8 +93,14 @@ class Lamp(Operator):
 
     def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
         """Return each tensor's threshold and quota of ties."""
+        prices = self.prices or (1.0,) * len(tensors)
+        if len(prices) != len(tensors):
+            raise ConfigError(
+                f"prices names what a weight costs in {len(prices)} tensors, and the set has "
+                f"{len(tensors)}; give as many as there are."
+            )
         k = count_of(self.density, tensors, step)
-        return _keep_best(tensors, k, self.least, moments.max_abs)
+        return _keep_best(tensors, k, self.least, prices, moments.max_abs)
 
     def cut_from(
         self, tensors: Sequence[Tensor], moments: Moments, step: int, rows: Tensor | None
@@ -96,41 +116,47 @@ class Lamp(Operator):
         return value_at(self.density, step)
 
 
-def _keep_best(tensors: Sequence[Tensor], k: int, least: int, max_abs: Tensor) -> Cut:
+def _keep_best(
+    tensors: Sequence[Tensor], k: int, least: int, prices: Sequence[float], max_abs: Tensor
+) -> Cut:
     """Cut that keeps exactly the ``k`` weights of the best scores of all tensors together.
 
-    The score of a tensor's r-th largest magnitude ``m[r]`` is ``m[r]**2 / sum(m[1:r + 1]**2)``: 1
-    for the largest, falling from there, 0 for zeros. Among equal scores the first tensors, and in
-    them the larger magnitudes, stay.
+    The score of a tensor's r-th largest magnitude ``m[r]`` is ``m[r]**2 / sum(m[1:r + 1]**2)`` over
+    the tensor's price: 1 for the largest at price 1, falling from there, 0 for zeros. Among equal
+    scores the first tensors, and in them the larger magnitudes, stay.
 
     Args:
         tensors: float32, finite, on one device.
         k: how many stay, 0 to all.
         least: how many of every tensor stay whatever their score, or all of a smaller one: the
             r-th largest scores ``least + 2 - r``.
+        prices: what the scores of each tensor are divided by, >= 1.
         max_abs: each tensor's largest magnitude, float32 (n,).
     """
     if k in (0, sum(t.numel() for t in tensors)):
         return keep_largest(tensors, k)
     if k > sum(min(least, t.numel()) for t in tensors):
-        cut = kernels.keep_best(tensors, k, least, max_abs)
+        cut = kernels.keep_best(tensors, k, least, prices, max_abs)
         if cut is not None:
             return cut
     flat = [t.detach().abs().reshape(-1) for t in tensors]
     if flat[0].device.type == "cpu":
-        return _on_host([m.numpy() for m in flat], k, least)
-    return _on_device(flat, k, least)
+        return _on_host([m.numpy() for m in flat], k, least, prices)
+    return _on_device(flat, k, least, prices)
 
 
 # ---- on the host without the core: sorts only what may stay --------------------------------------
 
 
-def _on_host(magnitudes: Sequence[NDArray[np.float32]], k: int, least: int) -> Cut:
-    floors = _guess(magnitudes, k, least)
+def _on_host(
+    magnitudes: Sequence[NDArray[np.float32]], k: int, least: int, prices: Sequence[float]
+) -> Cut:
+    floors = _guess(magnitudes, k, least, prices)
     while True:
         tops = [_top(m, floor) for m, floor in zip(magnitudes, floors, strict=True)]
         sizes = [m.size for m in magnitudes]
-        scores = [_scores(top, n, least) for top, n in zip(tops, sizes, strict=True)]
+        each = zip(tops, sizes, prices, strict=True)
+        scores = [_scores(top, size, least, price) for top, size, price in each]
         counts, lowest = _best(scores, k)
         short = [  # the tensor's next weight may have had a better score than the last that stays
             top.size < m.size and not (top.size and scores[i][-1] < lowest)
@@ -141,11 +167,14 @@ def _on_host(magnitudes: Sequence[NDArray[np.float32]], k: int, least: int) -> C
         floors = [0.0 if again else floor for again, floor in zip(short, floors, strict=True)]
 
 
-def _guess(magnitudes: Sequence[NDArray[np.float32]], k: int, least: int) -> list[float]:
+def _guess(
+    magnitudes: Sequence[NDArray[np.float32]], k: int, least: int, prices: Sequence[float]
+) -> list[float]:
     """Return magnitudes that each tensor's cut will hardly be below; 0 where all are looked at."""
     samples = [_top(m[::SAMPLE], 0.0) for m in magnitudes]
     share = min(k // SAMPLE, sum(s.size for s in samples))
-    counts, _ = _best([_scores(s, s.size, 0) for s in samples], share)
+    each = zip(samples, prices, strict=True)
+    counts, _ = _best([_scores(s, s.size, 0, price) for s, price in each], share)
     floors = []
     for m, sample, count in zip(magnitudes, samples, counts, strict=True):
         reach = int(MARGIN * max(count, least / SAMPLE)) + 16
@@ -160,7 +189,7 @@ def _top(magnitudes: NDArray[np.float32], floor: float) -> NDArray[np.float32]:
     return np.sort(chosen)[::-1]
 
 
-def _scores(top: NDArray[np.float32], size: int, least: int) -> NDArray[np.float64]:
+def _scores(top: NDArray[np.float32], size: int, least: int, price: float) -> NDArray[np.float64]:
     squares = np.square(top, dtype=np.float64)
     if top.size:
         exponent = int(np.frexp(top[0])[1])
@@ -170,7 +199,7 @@ def _scores(top: NDArray[np.float32], size: int, least: int) -> NDArray[np.float
     scores: NDArray[np.float64] = np.divide(
         squares, total, out=np.zeros_like(squares), where=total > 0
     )
-    np.minimum(scores, 1, out=scores)
+    scores = np.minimum(scores, 1) / price
     scores[:least] = np.arange(least + 1, 1, -1)[: scores.size]
     return scores
 
@@ -215,16 +244,16 @@ def _cut(tops: Sequence[NDArray[np.float32]], counts: Sequence[int]) -> Cut:
 # ---- on a device: sorts everything, and nobody waits --------------------------------------------
 
 
-def _on_device(magnitudes: Sequence[Tensor], k: int, least: int) -> Cut:
+def _on_device(magnitudes: Sequence[Tensor], k: int, least: int, prices: Sequence[float]) -> Cut:
     tops = [m.sort(descending=True).values for m in magnitudes]
     scores = []
-    for top in tops:
+    for top, price in zip(tops, prices, strict=True):
         exponent = torch.frexp(top[:1]).exponent.long()
         power = _unit(top.numel()) - 2 * exponent
         scale = ((1023 + power) << 52).view(torch.float64)  # 2**power, exactly
         squares = top.double().square() * scale
         total = squares.long().cumsum(0)
-        score = torch.where(total > 0, squares / total, 0.0).clamp(max=1.0)
+        score = torch.where(total > 0, squares / total, 0.0).clamp(max=1.0) / price
         first = torch.arange(least + 1, 1, -1, device=top.device)
         score[:least] = first[: top.numel()]
         scores.append(score)

@@ -31,6 +31,17 @@ def check_parts(spec: "RunSpec") -> None:
             f"layer_least={spec.layer_least} is a floor under each layer's share of a budget that "
             "LAMP divides; give budget=lamp and a target_density or max_bytes."
         )
+    object.__setattr__(spec, "spare_operations", number("spare_operations", spec.spare_operations))
+    if not 0 <= spec.spare_operations <= 1:
+        raise ConfigError(
+            f"spare_operations={spec.spare_operations}: expected a share in [0, 1]; 0 counts "
+            "weights alone."
+        )
+    if spec.spare_operations and (spec.budget != "lamp" or not _has_budget(spec)):
+        raise ConfigError(
+            f"spare_operations={spec.spare_operations} says what a weight costs a budget that LAMP "
+            "divides; give budget=lamp and a target_density or max_bytes."
+        )
     if spec.mean_bits is not None:
         object.__setattr__(spec, "mean_bits", number("mean_bits", spec.mean_bits))
         if spec.layer_bits is None:

@@ -73,6 +73,7 @@ LATER = (
     "pressure",
     "layer_least",
     "mean_bits",
+    "spare_operations",
 )
 """Settings that came after the first records. They are written only where they differ from their
 defaults, so that every earlier run keeps its record and its name."""
@@ -204,6 +205,9 @@ class RunSpec:
     """Weights of every parameter that stay whatever its share of a ``lamp`` budget, >= 0."""
     mean_bits: float | None = None
     """What ``layer_bits`` were found for, as the mean over all weights; None if given by hand."""
+    spare_operations: float = 0.0
+    """Share of operations in what a weight costs a ``lamp`` budget, 0 to 1: 0 counts weights alone,
+    1 operations alone."""
 
     def __post_init__(self) -> None:
         """Check every setting and bring numbers into one form."""

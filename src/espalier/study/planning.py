@@ -149,7 +149,7 @@ def _check_value(
 ) -> None:
     if name == "dropout" or name.startswith(MODEL_OPTION):
         return  # the network decides
-    if name in ("ramp_start", "ramp_end", "layer_least"):
+    if name in ("ramp_start", "ramp_end", "layer_least", "spare_operations"):
         return  # each is right or wrong beside the other
     try:
         resolve_spec({name: value}, device=device)

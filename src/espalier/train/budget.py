@@ -36,6 +36,8 @@ class ByteBudget:
     description: Mapping[str, Any]
     """Network, input and classes, as the file's metadata have them."""
     planned_steps: int
+    prices: tuple[float, ...] = ()
+    """What a weight of each parameter costs; empty where all cost the same."""
     density: float = FIRST_GUESS
     """That was found last."""
 
@@ -116,7 +118,9 @@ class ByteBudget:
         return self._operator(ramp)
 
     def _operator(self, density: float | Schedule) -> Operator:
-        return operator_of(self.spec, self.planned_steps, density=density, model=self.model)
+        return operator_of(
+            self.spec, self.planned_steps, density=density, model=self.model, prices=self.prices
+        )
 
     def _size(self, kept: int) -> int:
         """Return the bytes of the file where so many weights stay; its metrics as long as any."""

@@ -3,10 +3,18 @@
 import math
 from typing import Any, Literal, cast
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from espalier.compressor import Compressor, LayerReport, Report, Rule, attach, bits_of
+from espalier.compressor import (
+    Compressor,
+    LayerReport,
+    Report,
+    Rule,
+    attach,
+    bits_of,
+    operation_prices,
+)
 from espalier.compressor.select import select
 from espalier.encoded import DENSE_BITS
 from espalier.metrics import density
@@ -39,6 +47,7 @@ __all__ = [
     "density_ramp",
     "gamma_at",
     "operator_of",
+    "prices_of",
     "quantizer_of",
     "report_of",
 ]
@@ -52,6 +61,7 @@ def operator_of(
     *,
     density: float | Schedule | None = None,
     model: nn.Module | None = None,
+    prices: tuple[float, ...] = (),
 ) -> Operator:
     """Return what the spec does to weights: prune by deviation, then quantize (eq. 1 to 4).
 
@@ -63,9 +73,10 @@ def operator_of(
         planned_steps: over which a schedule runs its course.
         density: that shall stay; None leaves it to the spec, which must not ask for a size then.
         model: the network, where the spec gives some of its layers bits of their own.
+        prices: what a weight of each parameter costs; see :func:`prices_of`.
     """
     chain = Chain(
-        prune=_pruner(spec, planned_steps, density),
+        prune=_pruner(spec, planned_steps, density, prices),
         quantize=quantizer_of(spec) if model is None else _mixed(spec, model),
         quantize_first=spec.order == "qp",
         jointly=spec.jointly,
@@ -113,8 +124,26 @@ def gamma_at(spec: RunSpec, planned_steps: int, step: int) -> float:
     return value_at(_gamma(spec, planned_steps), step)
 
 
+def prices_of(spec: RunSpec, model: nn.Module, example: Tensor) -> tuple[float, ...]:
+    """Return what a weight of each parameter costs the spec's budget; none where all cost the same.
+
+    Args:
+        spec: of the run.
+        model: the network.
+        example: a sample, with its batch axis.
+    """
+    if not spec.spare_operations:
+        return ()
+    rules = [_rule(spec, StdThreshold(gamma=0.0))]
+    return operation_prices(model, example, share=spec.spare_operations, rules=rules)
+
+
 def compress_by(
-    spec: RunSpec, model: nn.Module, optimizer: Optimizer, planned_steps: int
+    spec: RunSpec,
+    model: nn.Module,
+    optimizer: Optimizer,
+    planned_steps: int,
+    prices: tuple[float, ...] = (),
 ) -> Compressor | None:
     """Attach the spec's operator to kernels and biases; None for the dense baseline."""
     if not spec.compresses:
@@ -122,7 +151,7 @@ def compress_by(
     return attach(
         model,
         optimizer,
-        [_rule(spec, operator_of(spec, planned_steps, model=model))],
+        [_rule(spec, operator_of(spec, planned_steps, model=model, prices=prices))],
         update=cast(Literal["hybrid", "inplace", "latent"], spec.update),
         cadence=cast(Literal["every_step", "every_epoch"], spec.cadence),
         start_step=spec.dense_epochs * planned_steps // max(1, spec.epochs),
@@ -162,11 +191,16 @@ def _density(counts: list[int], layers: tuple[LayerReport, ...]) -> float:
     return density(sum(counts), sum(layer.parameters for layer in layers))
 
 
-def _pruner(spec: RunSpec, planned_steps: int, density: float | Schedule | None) -> Pruner:
+def _pruner(
+    spec: RunSpec,
+    planned_steps: int,
+    density: float | Schedule | None,
+    prices: tuple[float, ...],
+) -> Pruner:
     if density is None and spec.target_density is not None:
         density = density_ramp(spec, spec.target_density, planned_steps)
     if density is not None and spec.budget == "lamp":
-        return Lamp(density=density, least=spec.layer_least)
+        return Lamp(density=density, least=spec.layer_least, prices=prices)
     if density is not None:
         return GlobalMagnitude(density=density)
     if spec.pressure is not None:

@@ -19,7 +19,7 @@ from espalier.data.batches import Batches
 from espalier.errors import NonFiniteError
 from espalier.records import EpochRecord, RunSpec
 from espalier.train.budget import ByteBudget
-from espalier.train.compression import compress_by, densities, gamma_at, report_of
+from espalier.train.compression import compress_by, densities, gamma_at, prices_of, report_of
 from espalier.train.distill import distillation_loss
 from espalier.train.evaluate import Tally, autocast, evaluate, tally_of
 from espalier.train.initial import fill
@@ -116,7 +116,8 @@ class Run:
             for split in (dataset.validation, dataset.test)
         )
         planned_steps = spec.epochs * len(train)
-        compressor = compress_by(spec, model, optimizer, planned_steps)
+        prices = prices_of(spec, model, torch.zeros(1, *dataset.input_shape, device=device))
+        compressor = compress_by(spec, model, optimizer, planned_steps, prices)
         description, budget = _description(spec, dataset), None
         if spec.max_bytes is not None and compressor is not None:
             budget = ByteBudget(
@@ -125,6 +126,7 @@ class Run:
                 compressor=compressor,
                 description=description,
                 planned_steps=planned_steps,
+                prices=prices,
             )
             budget.begin()
         return cls(

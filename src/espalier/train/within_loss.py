@@ -38,6 +38,7 @@ DENSE: Mapping[str, Any] = {
     "filter_density": None,
     "quantizer": "uniform",
     "layer_least": 0,
+    "spare_operations": 0.0,
     "teacher": None,
 }
 """Settings of the run that the others are compared with."""

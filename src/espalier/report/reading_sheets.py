@@ -1,12 +1,13 @@
-"""Readings, effects and ablations as Markdown tables and as plain records."""
+"""Readings, effects, ablations and networks as Markdown tables and as plain records."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from espalier.report.ablation import AblationRow
 from espalier.report.effects import Effect
 from espalier.report.export import to_markdown
+from espalier.report.networks import NetworkRow
 from espalier.report.readings import CELLS, Reading
 from espalier.report.sheets import Entry, Sheet
 
@@ -15,6 +16,9 @@ __all__ = [
     "ablation_table",
     "effect_records",
     "effects_table",
+    "markdown_table",
+    "network_records",
+    "network_table",
     "reading_records",
     "readings_table",
 ]
@@ -39,7 +43,7 @@ def readings_table(found: Sequence[Reading]) -> str:
         )
         for reading in found
     ]
-    return _table("Readings", columns, rows)
+    return markdown_table("Readings", columns, rows)
 
 
 def effects_table(found: Sequence[Effect]) -> str:
@@ -56,7 +60,7 @@ def effects_table(found: Sequence[Effect]) -> str:
         )
         for effect in found
     ]
-    return _table("Effects", columns, rows)
+    return markdown_table("Effects", columns, rows)
 
 
 def ablation_table(found: Sequence[AblationRow]) -> str:
@@ -78,12 +82,47 @@ def ablation_table(found: Sequence[AblationRow]) -> str:
         )
         for row in found
     ]
-    return _table("Ablation", columns, rows)
+    return markdown_table("Ablation", columns, rows)
 
 
 def ablation_records(found: Sequence[AblationRow]) -> list[dict[str, Any]]:
     """Return the rows as JSON values, in full precision."""
     return [asdict(row) for row in found]
+
+
+def network_table(found: Sequence[NetworkRow]) -> str:
+    """Return a row for each network: accuracy, what it lost against the dense one, size, PE.
+
+    Mean ± sample standard deviation over seeds; losses and PE are of the same seeds of both.
+    """
+    columns = (
+        "network", "asked", "seeds", "test, %", "lost, points", "nonzero, %",
+        "file, bytes (times smaller)", "PE, all parameters", "PE, as the paper counts",
+    )  # fmt: skip
+    rows = [
+        (
+            row.spec.model,
+            _asked(row),
+            f"{row.finished} of {row.planned}",
+            _spread(row.accuracy, row.spread, ".2f"),
+            _spread(row.lost, row.lost_spread, "+.2f"),
+            "…" if row.density is None else f"{100 * row.density:.2f}",
+            "…" if row.shrinks is None else f"{row.size_bytes:,.0f} ({row.shrinks:.1f})",
+            _spread(row.efficiency, row.efficiency_spread, ".0f"),
+            "…" if row.efficiency_paper is None else f"{row.efficiency_paper:.0f}",
+        )
+        for row in found
+    ]
+    return markdown_table("Networks", columns, rows)
+
+
+def network_records(found: Sequence[NetworkRow]) -> list[dict[str, Any]]:
+    """Return the rows as JSON values, in full precision."""
+    return [
+        {"model": row.spec.model, "asked": _asked(row)}
+        | {f.name: getattr(row, f.name) for f in fields(row) if f.name != "spec"}
+        for row in found
+    ]
 
 
 def reading_records(found: Sequence[Reading]) -> list[dict[str, Any]]:
@@ -127,6 +166,21 @@ def effect_records(found: Sequence[Effect]) -> list[dict[str, Any]]:
     ]
 
 
+def _asked(row: NetworkRow) -> str:
+    """Say what was asked of a network, beside its training."""
+    spec = row.spec
+    if not spec.compresses:
+        return "dense"
+    pruned = f"gamma {spec.gamma:g}"
+    if spec.target_density is not None:
+        pruned = f"{100 * spec.target_density:g} % of the weights"
+    if spec.max_bytes is not None:
+        pruned = f"{spec.max_bytes:,} bytes"
+    if spec.pressure is not None:
+        pruned = f"pressure {spec.pressure:g}"
+    return f"{pruned}, {spec.bits} bits"
+
+
 def _changed(row: AblationRow) -> str:
     return ", ".join(f"{name} {_said(value)}" for name, value in row.changes.items()) or "–"
 
@@ -151,7 +205,10 @@ def _cell(reading: Reading, at: tuple[float, int]) -> str:
     return f"{figures.accuracy:.1f} at {density}"
 
 
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Entry]]) -> str:
+def markdown_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str | Entry]]
+) -> str:
+    """Return rows under their columns, as Markdown with a title."""
     entries = tuple(
         tuple(Entry(text=field) if isinstance(field, str) else field for field in row)
         for row in rows

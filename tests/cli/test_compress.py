@@ -190,6 +190,7 @@ def test_compress_takes_the_parts_of_train(espalier: Command, own: Path) -> None
         ("filters", ("--filter-density", 0.5), {"filter_density": 0.5}),
         ("codes", ("--quantizer", "rdoq", "--bit-price", 0.3), {"quantizer": "rdoq"}),
         ("least", ("--layer-least", 2), {"layer_least": 2}),
+        ("spare", ("--spare-operations", 0.75), {"spare_operations": 0.75}),
     ):
         size = ("--max-bytes", "1kB", "--epochs", 1)
         ended = espalier("compress", "net.safetensors", *OWN, *size, *given, "--out", out)

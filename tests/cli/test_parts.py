@@ -15,6 +15,7 @@ def test_the_record_names_them(espalier: Command, tmp_path: Path) -> None:
         ("lsq", ("--quantizer", "lsq", "--operator-lr", "0.02"), {"operator_lr": 0.02}),
         ("rdoq", ("--quantizer", "rdoq", "--bit-price", "0.2"), {"bit_price": 0.2}),
         ("least", ("--layer-least", "4"), {"layer_least": 4, "target_density": 0.02}),
+        ("spare", ("--spare-operations", "0.75"), {"spare_operations": 0.75}),
         ("learned", ("--pressure", "0.3"), {"pressure": 0.3}),
     ):
         assert espalier("train", *RUN, *given, "--out", tmp_path / name).code == 0

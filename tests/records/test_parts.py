@@ -19,6 +19,7 @@ LEARNS: dict[str, Any] = {"gamma": 0.0, "pressure": 0.3, "update": "latent"}
         {"quantizer": "rdoq", "bit_price": 0.3, "grid_quantile": 0.99},
         LEARNS,
         {**BUDGET, "layer_least": 8},
+        {**BUDGET, "spare_operations": 0.75},
         {"layer_bits": {"a": 3}, "mean_bits": 3.5},
     ],
     ids=str,
@@ -27,6 +28,7 @@ def test_earlier_runs_keep_their_names(settings: dict[str, Any]) -> None:
     """A setting is written only where it is in use, names another run, and is read again."""
     spec = RunSpec(**settings)
     later = {"quantizer", "bit_price", "operator_lr", "pressure", "layer_least", "mean_bits"}
+    later.add("spare_operations")
     assert later.isdisjoint(RunSpec().to_json())
     assert later & spec.to_json().keys() == later & settings.keys()
     assert RunSpec.from_json(spec.to_json()) == spec
@@ -64,6 +66,11 @@ def test_a_learned_threshold_compresses() -> None:
         ({**LEARNS, "jointly": True}, "pressure learns a gamma for each"),
         ({"mean_bits": 3.0}, "mean_bits=3.0 is what layer_bits were found for, and there are none"),
         ({"layer_least": -1}, "layer_least=-1: expected an integer >= 0"),
+        (
+            {**BUDGET, "spare_operations": 1.5},
+            r"spare_operations=1.5: expected a share in \[0, 1\]",
+        ),
+        ({"spare_operations": 0.5}, "spare_operations=0.5 says what .* give budget=lamp"),
         ({"layer_least": 4}, "layer_least=4 is a floor .* give budget=lamp"),
         ({**BUDGET, "budget": "global", "layer_least": 4}, "layer_least=4 is a floor"),
     ],

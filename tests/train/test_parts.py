@@ -29,6 +29,7 @@ PARTS = [
     ({"quantizer": "rdoq", "bits": 3, "update": "latent", "bit_price": 0.2}, DENSITY),
     ({"pressure": 2.0, "operator_lr": 0.02, "update": "latent"}, {"gamma": 0.0}),
     ({"layer_least": 4, "update": "latent"}, DENSITY),
+    ({"spare_operations": 0.75, "update": "latent"}, DENSITY),
 ]
 
 
@@ -45,6 +46,10 @@ def test_the_operator_is_what_the_settings_say() -> None:
     )
     assert of[3] == ops.Chain(
         prune=ops.Lamp(density=0.3, least=4), quantize=ops.UniformQuantizer(bits=4)
+    )
+    prices = (2.0, 1.0)
+    assert operator_of(tiny_spec(**PARTS[4][0], **DENSITY), 100, prices=prices) == ops.Chain(
+        prune=ops.Lamp(density=0.3, prices=prices), quantize=ops.UniformQuantizer(bits=4)
     )
     ramp = operator_of(tiny_spec(gamma=0.0, pressure=2.0, schedule="linear", ramp_end=1.0), 100)
     assert isinstance(ramp, ops.Chain)
@@ -78,7 +83,7 @@ def test_a_threshold_is_learned(tmp_path: Path) -> None:
     assert 1 > densities[0] > densities[1] > densities[2] > 0
 
 
-@pytest.mark.parametrize("part", [PARTS[0][0], PARTS[1][0], PARTS[3][0]], ids=str)
+@pytest.mark.parametrize("part", [PARTS[0][0], PARTS[1][0], PARTS[3][0], PARTS[4][0]], ids=str)
 def test_a_size_is_met_with_the_codes_that_are_written(
     tmp_path: Path, part: dict[str, Any]
 ) -> None:
@@ -87,6 +92,17 @@ def test_a_size_is_met_with_the_codes_that_are_written(
     directory = RunDirectory(tmp_path / "run")
     for weights in (directory.best, directory.best_by_validation):
         assert LOWEST * 2500 <= len(packed_run(weights)) <= 2500
+
+
+def test_what_costs_operations_goes_first(tmp_path: Path) -> None:
+    """As many weights of all stay; of the convolution, which uses each at 36 positions, fewer."""
+    found = {}
+    for share in (0.0, 0.75):
+        spec = tiny_spec(**DENSITY, update="latent", model="wide_cnn", spare_operations=share)
+        run_tiny(spec, tmp_path / str(share))
+        found[share] = read_epochs(tmp_path / str(share) / "metrics.jsonl")[-1]
+    assert found[0.75].density_mask == found[0.0].density_mask
+    assert found[0.75].layers["0.weight"][0] < 0.8 * found[0.0].layers["0.weight"][0]
 
 
 def test_bits_in_the_mean_need_a_trained_network() -> None:

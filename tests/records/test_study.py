@@ -1,8 +1,10 @@
 """A study's directory, read at any moment and in any disorder."""
 
+import io
 import json
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -212,3 +214,40 @@ def test_damaged_failures_are_refused(change: dict[str, Any], words: str) -> Non
     assert RunFailure.from_json(data).to_json() == data
     with pytest.raises(RecordError, match=words):
         RunFailure.from_json({**data, **change})
+
+
+def _archive(path: Path, *names: str, content: bytes = b"{}") -> Path:
+    with tarfile.open(path, "w:xz") as tar:
+        for name in names:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def test_an_archive_of_a_study_is_read_as_its_directory(tmp_path: Path) -> None:
+    """The records alone, whatever else lies in it."""
+    study = tmp_path / "bits"
+    write(study / "plan.json", PLAN.to_json())
+    write(cell_directory(study, IDS[0]) / "result.json", result(IDS[0]).to_json())
+    write(cell_directory(study, IDS[0]) / "metrics.jsonl", EPOCH.to_line())
+    write(study / "network.bin", "weights")
+    with tarfile.open(tmp_path / "records.tar.xz", "w:xz") as tar:
+        tar.add(study, "bits")
+
+    found, wanted = read_study(tmp_path / "records.tar.xz"), read_study(study)
+
+    assert (found.plan, found.cells) == (wanted.plan, wanted.cells)
+    assert found.of_state("done")
+
+
+def test_an_archive_without_a_study_is_refused(tmp_path: Path) -> None:
+    """One without a plan, one that is cut off, one that reaches outside."""
+    with pytest.raises(RecordError, match=r"holds no study: there is no plan.json in it"):
+        read_study(_archive(tmp_path / "a.tar.xz", "runs/x/spec.json"))
+    with pytest.raises(RecordError, match=r"holds ../plan.json, which lies outside of it"):
+        read_study(_archive(tmp_path / "b.tar.xz", "../plan.json"))
+    whole = _archive(tmp_path / "c.tar.xz", "plan.json").read_bytes()
+    (tmp_path / "c.tar.xz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RecordError, match=r"is no .tar.xz, or cut off"):
+        read_study(tmp_path / "c.tar.xz")

@@ -4,9 +4,12 @@
 :func:`read_cell`. A study can be read at any moment, also while it runs.
 """
 
+import lzma
+import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from espalier.errors import RecordError
@@ -99,9 +102,15 @@ def read_study(directory: Path) -> StudyRecords:
 
     What can't be read of a cell makes this cell a failed one; what is foreign is reported.
 
+    Args:
+        directory: of the study, or a ``.tar.xz`` with one in it.
+
     Raises:
         RecordError: the plan is missing, damaged, or of a newer version.
     """
+    if directory.is_file():
+        with TemporaryDirectory() as place:
+            return read_study(_unpacked(directory, Path(place)))
     plan = read_plan(directory)
     cells = tuple(read_cell(directory, name, spec) for name, spec in plan.cells.items())
     problems = [
@@ -160,6 +169,29 @@ def _read_result(directory: Path, run_id: str, spec: RunSpec) -> RunResult | Non
     if result.run_id != run_id:
         raise RecordError(f"{path} is of run {result.run_id}; expected {run_id}.")
     return result
+
+
+def _unpacked(archive: Path, place: Path) -> Path:
+    """Write an archive's records below a place, and return the study's directory."""
+    found = None
+    try:
+        with tarfile.open(archive, "r:xz") as tar:
+            for entry in tar:
+                parts = PurePosixPath(entry.name).parts
+                if not entry.isfile() or parts[-1] not in (PLAN, SPEC, METRICS, RESULT, FAILURE):
+                    continue
+                if ".." in parts or PurePosixPath(entry.name).is_absolute():
+                    raise RecordError(f"{archive} holds {entry.name}, which lies outside of it.")
+                content = tar.extractfile(entry)
+                target = place.joinpath(*parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content.read() if content else b"")
+                found = target.parent if parts[-1] == PLAN else found
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        raise RecordError(f"{archive} is no .tar.xz, or cut off ({error}).") from error
+    if found is None:
+        raise RecordError(f"{archive} holds no study: there is no {PLAN} in it.")
+    return found
 
 
 def _foreign(directory: Path, plan: StudyPlan) -> list[str]:

@@ -1,5 +1,7 @@
 """Compiled models and steps: the hook stays out of graphs and causes no compilation."""
 
+import subprocess
+import sys
 from functools import partial
 from types import SimpleNamespace
 
@@ -159,3 +161,9 @@ def test_epochs_end_and_detach_between_compiled_steps(small):
         step()
     assert_same(model, twin)
     assert model.fc1.weight.unique().numel() > 19
+
+
+def test_the_tracer_is_not_imported_with_the_package():
+    """It takes as long as all of torch, and who previews or reads a report needs none."""
+    code = "import sys, espalier.compressor; assert 'torch._dynamo' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,8 +17,12 @@ Called = TypeVar("Called", bound=Callable[..., Any])
 
 
 def outside_graphs(function: Called) -> Called:
-    """Keep a function out of what torch.compile traces."""
-    return cast(Called, torch.compiler.disable(function))  # type: ignore[no-untyped-call]
+    """Keep a function out of what torch.compile traces.
+
+    As ``torch.compiler.disable``, but the tracer, which takes as long to import as the rest of
+    torch, is imported at the first call. Torch's optimizers do it so too.
+    """
+    return cast(Called, torch._disable_dynamo(function))
 
 
 class Closure:

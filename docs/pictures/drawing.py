@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from espalier.files import write_atomically
 from espalier.report.palette import gamma_colors
 
-__all__ = ["ACCENT", "FAINT", "INK", "PALE", "label_ends", "main", "shades"]
+__all__ = ["ACCENT", "FAINT", "FOLDER", "INK", "PALE", "label_ends", "main", "save", "shades"]
 
 INK, FAINT, PALE, ACCENT = "#333333", "#8a8a8a", "#d9d9d4", "#c8553d"
 FOLDER = Path(__file__).parents[1] / "images"
+DPI = 130
 STYLE = {
     "font.size": 10,
     "font.family": "DejaVu Sans",
@@ -70,13 +71,24 @@ def main(name: str, draw: Callable[[Figure], None], size: tuple[float, float]) -
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the picture")
     parser.add_argument("--png", action="store_true", help="a PNG too")
     options = parser.parse_args()
+    save(name, draw, size, options.out, ("svg", "png") if options.png else ("svg",))
+
+
+def save(
+    name: str,
+    draw: Callable[[Figure], None],
+    size: tuple[float, float],
+    out: Path,
+    kinds: Sequence[str],
+) -> None:
+    """Draw a picture of that many inches and write it as files of these kinds."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure)
-        options.out.mkdir(parents=True, exist_ok=True)
-        for kind in ("svg", "png") if options.png else ("svg",):
+        out.mkdir(parents=True, exist_ok=True)
+        for kind in kinds:
             picture = io.BytesIO()
             metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-            figure.savefig(picture, format=kind, dpi=130, metadata=metadata)
-            write_atomically(options.out / f"{name}.{kind}", picture.getvalue())
+            figure.savefig(picture, format=kind, dpi=DPI, metadata=metadata)
+            write_atomically(out / f"{name}.{kind}", picture.getvalue())

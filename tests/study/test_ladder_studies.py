@@ -101,6 +101,7 @@ def test_the_table_has_a_dense_network_for_each() -> None:
         for name in ("epochs", "augment", "precision", "lr", "weight_decay", "recalibrate"):
             assert {getattr(spec, name) for spec in small} == {getattr(dense, name)}, name
     assert [(s.target_density, s.bits) for s in specs if s.target_density] == [(0.0693, 4)]
+    assert {s.bits for s in specs if s.max_bytes == 89_907} == {4}  # 3 would not fill it
     assert {(spec.budget, spec.augment, spec.limit_train) for spec in specs} == {
         ("lamp", True, None)
     }

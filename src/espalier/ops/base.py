@@ -165,7 +165,7 @@ class Operator(ABC):
                     [w.detach().float() for w in weights],
                     state.written,
                     rows,
-                    state.step,
+                    state.now,
                 )
                 carried[name] = torch.where(new.isfinite(), new, rows)
         return replace(state, carried=carried)

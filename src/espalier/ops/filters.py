@@ -4,7 +4,6 @@ A filter is a row, an entry of the first axis, of a tensor of two axes or more: 
 filter, a fully connected layer's neuron. :func:`espalier.shrink` takes dead ones out of a network.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from espalier.errors import ConfigError
 from espalier.ops.base import Operator, Sweep
 from espalier.ops.kernels import Cut, Moments
 from espalier.ops.prune import check_density
-from espalier.ops.schedules import Schedule, value_at
+from espalier.ops.schedules import Schedule, Step, share_of, value_at
 
 __all__ = ["FilterMagnitude", "Then"]
 
@@ -65,17 +64,17 @@ class FilterMagnitude(Operator):
         """One: prune."""
         return (Sweep(prune=self),)
 
-    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
+    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: Step) -> Cut:
         """Return which filters stay."""
         everything = torch.zeros_like(moments.max_abs)
         density = value_at(self.density, step)
         filtered = [i for i, t in enumerate(tensors) if t.dim() >= 2 and t.numel()]
         filtered = filtered[:-1] if self.keep_last else filtered
         filters: list[Tensor | None] = [None] * len(tensors)
-        if density == 1 or not filtered:
+        if not filtered or (not isinstance(density, Tensor) and density == 1):
             return Cut(everything, filters=tuple(filters))
         scores = [_scores(tensors[i]) for i in filtered]
-        k = math.floor(density * sum(len(s) for s in scores) + 0.5)
+        k = share_of(sum(len(s) for s in scores), density)
         masks = _best(scores, k, self.least)
         for i, mask in zip(filtered, masks, strict=True):
             filters[i] = mask
@@ -93,7 +92,7 @@ def _scores(t: Tensor) -> Tensor:
     return torch.where(mean > 0, squares / mean, 0.0).float()
 
 
-def _best(scores: Sequence[Tensor], k: int, least: int) -> tuple[Tensor, ...]:
+def _best(scores: Sequence[Tensor], k: int | Tensor, least: int) -> tuple[Tensor, ...]:
     """Return masks of the ``k`` best, first among equals, with ``least`` of each tensor."""
     ranked = []
     for s in scores:
@@ -101,8 +100,10 @@ def _best(scores: Sequence[Tensor], k: int, least: int) -> tuple[Tensor, ...]:
         ranked.append(s.index_fill(0, order[:least], torch.inf))
     forced = sum(min(least, len(s)) for s in scores)
     together = torch.cat(ranked)
-    order = together.argsort(descending=True, stable=True)[: max(k, forced)]
-    keep = torch.zeros_like(together, dtype=torch.bool).index_fill(0, order, value=True)
+    order = together.argsort(descending=True, stable=True)
+    rank = torch.arange(len(together), device=together.device)
+    stays = rank < (k.clamp(min=forced) if isinstance(k, Tensor) else max(k, forced))
+    keep = torch.zeros_like(stays).scatter(0, order, stays)
     return torch.split(keep, [len(s) for s in scores])
 
 

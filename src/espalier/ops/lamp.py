@@ -12,9 +12,10 @@ from torch import Tensor
 from espalier.errors import ConfigError
 from espalier.ops import kernels
 from espalier.ops.base import Operator, Sweep, later
+from espalier.ops.counted import either, kth
 from espalier.ops.kernels import ALL_TIES, Cut, Moments, keep_largest
 from espalier.ops.prune import check_density, count_of
-from espalier.ops.schedules import Schedule, value_at
+from espalier.ops.schedules import Clock, Schedule, Step, value_at
 
 __all__ = ["Lamp"]
 
@@ -91,7 +92,7 @@ class Lamp(Operator):
         """One: prune."""
         return (Sweep(prune=self),)
 
-    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
+    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: Step) -> Cut:
         """Return each tensor's threshold and quota of ties."""
         prices = self.prices or (1.0,) * len(tensors)
         if len(prices) != len(tensors):
@@ -103,12 +104,14 @@ class Lamp(Operator):
         return _keep_best(tensors, k, self.least, prices, moments.max_abs)
 
     def cut_from(
-        self, tensors: Sequence[Tensor], moments: Moments, step: int, rows: Tensor | None
+        self, tensors: Sequence[Tensor], moments: Moments, step: Step, rows: Tensor | None
     ) -> tuple[Cut, Tensor | None]:
         """Return the cut: a new one every so many steps, the thresholds of the last one between."""
-        if rows is not None and step % self.every:
+        if rows is not None and not isinstance(step, Clock) and step % self.every:
             return Cut(rows, ALL_TIES), rows
         cut = self.cut(tensors, moments, step)
+        if rows is not None and isinstance(step, Clock):
+            cut = either(step.number % self.every != 0, Cut(rows), cut)
         return cut, None if self.every == 1 else cut.threshold
 
     def budget(self, step: int) -> float | None:
@@ -117,7 +120,11 @@ class Lamp(Operator):
 
 
 def _keep_best(
-    tensors: Sequence[Tensor], k: int, least: int, prices: Sequence[float], max_abs: Tensor
+    tensors: Sequence[Tensor],
+    k: int | Tensor,
+    least: int,
+    prices: Sequence[float],
+    max_abs: Tensor,
 ) -> Cut:
     """Cut that keeps exactly the ``k`` weights of the best scores of all tensors together.
 
@@ -127,22 +134,29 @@ def _keep_best(
 
     Args:
         tensors: float32, finite, on one device.
-        k: how many stay, 0 to all.
+        k: how many stay, 0 to all; int64 () on a device where the step is.
         least: how many of every tensor stay whatever their score, or all of a smaller one: the
             r-th largest scores ``least + 2 - r``.
         prices: what the scores of each tensor are divided by, >= 1.
         max_abs: each tensor's largest magnitude, float32 (n,).
     """
+    if isinstance(k, Tensor):
+        cut = _on_device(_magnitudes(tensors), k, least, prices)
+        return either(k == sum(t.numel() for t in tensors), Cut(torch.zeros_like(max_abs)), cut)
     if k in (0, sum(t.numel() for t in tensors)):
         return keep_largest(tensors, k)
     if k > sum(min(least, t.numel()) for t in tensors):
-        cut = kernels.keep_best(tensors, k, least, prices, max_abs)
-        if cut is not None:
-            return cut
-    flat = [t.detach().abs().reshape(-1) for t in tensors]
+        found = kernels.keep_best(tensors, k, least, prices, max_abs)
+        if found is not None:
+            return found
+    flat = _magnitudes(tensors)
     if flat[0].device.type == "cpu":
         return _on_host([m.numpy() for m in flat], k, least, prices)
     return _on_device(flat, k, least, prices)
+
+
+def _magnitudes(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [t.detach().abs().reshape(-1) for t in tensors]
 
 
 # ---- on the host without the core: sorts only what may stay --------------------------------------
@@ -244,7 +258,9 @@ def _cut(tops: Sequence[NDArray[np.float32]], counts: Sequence[int]) -> Cut:
 # ---- on a device: sorts everything, and nobody waits --------------------------------------------
 
 
-def _on_device(magnitudes: Sequence[Tensor], k: int, least: int, prices: Sequence[float]) -> Cut:
+def _on_device(
+    magnitudes: Sequence[Tensor], k: int | Tensor, least: int, prices: Sequence[float]
+) -> Cut:
     tops = [m.sort(descending=True).values for m in magnitudes]
     scores = []
     for top, price in zip(tops, prices, strict=True):
@@ -258,18 +274,15 @@ def _on_device(magnitudes: Sequence[Tensor], k: int, least: int, prices: Sequenc
         score[:least] = first[: top.numel()]
         scores.append(score)
     together = torch.cat(scores)
-    lowest = together.kthvalue(together.numel() - k + 1).values
+    if isinstance(k, Tensor):
+        lowest = kth(together.sort(descending=True).values, k)
+    else:
+        lowest = together.kthvalue(together.numel() - k + 1).values
     above = torch.stack([(s > lowest).sum() for s in scores])
     equal = torch.stack([(s == lowest).sum() for s in scores])
     earlier = equal.cumsum(0) - equal
     counts = above + torch.minimum((k - above.sum() - earlier).clamp(min=0), equal)
-    threshold = torch.stack([_kth(top, count) for top, count in zip(tops, counts, strict=True)])
+    threshold = torch.stack([kth(top, count) for top, count in zip(tops, counts, strict=True)])
     larger = torch.stack([(top > threshold[i]).sum() for i, top in enumerate(tops)])
     ties = torch.stack([(top == threshold[i]).sum() for i, top in enumerate(tops)])
     return Cut(threshold, kernels.quotas(counts - larger, ties, read=False))
-
-
-def _kth(top: Tensor, count: Tensor) -> Tensor:
-    """Return the count-th value; infinity for none."""
-    padded = torch.cat([top.new_full((1,), torch.inf), top])
-    return padded.gather(0, count.reshape(1)).squeeze(0)

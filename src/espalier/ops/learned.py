@@ -13,7 +13,7 @@ from espalier.ops.grids import check_few_bits, top_of
 from espalier.ops.kernels import ALL_TIES, Cut, Moments, kept_mean, measure
 from espalier.ops.parts import Laid, Written
 from espalier.ops.quantize import LoneQuantizer, where_it_exists
-from espalier.ops.schedules import Schedule, ends_of, value_at
+from espalier.ops.schedules import Schedule, Step, ends_of, value_at
 
 __all__ = ["LearnedStep", "LearnedThreshold"]
 
@@ -75,7 +75,7 @@ class LearnedStep(LoneQuantizer):
         weights: Sequence[Tensor],
         written: Written,
         rows: Tensor,
-        step: int,
+        step: Step,
     ) -> Tensor:
         """Return the steps after one step of gradient descent."""
         top = top_of(self.bits)
@@ -132,12 +132,12 @@ class LearnedThreshold(Operator):
         """One: prune."""
         return (Sweep(prune=self),)
 
-    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
+    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: Step) -> Cut:
         """Return the thresholds that learning starts from."""
         return self.cut_from(tensors, moments, step, None)[0]
 
     def cut_from(
-        self, tensors: Sequence[Tensor], moments: Moments, step: int, rows: Tensor | None
+        self, tensors: Sequence[Tensor], moments: Moments, step: Step, rows: Tensor | None
     ) -> tuple[Cut, Tensor]:
         """Return the thresholds of the gammas learned so far, and these."""
         if rows is None:
@@ -155,7 +155,7 @@ class LearnedThreshold(Operator):
         weights: Sequence[Tensor],
         written: Written,
         rows: Tensor,
-        step: int,
+        step: Step,
     ) -> Tensor:
         """Return the gammas after one step of gradient descent."""
         pulls = [

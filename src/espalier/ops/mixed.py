@@ -99,20 +99,20 @@ class MixedBits(Operator):
         top, ends = torch.full_like(step, torch.inf), False
         for bits in sorted(set(each) - {DENSE_BITS}):
             places = [i for i, b in enumerate(each) if b == bits]
-            at = torch.tensor(places, device=step.device)
-            grid = self._laid(bits, [tensors[i] for i in places], moments, cut, at)
-            step[at] = grid.step
-            if grid.top is not None:
-                top[at], ends = grid.top, True
+            grid = self._laid(bits, [tensors[i] for i in places], moments, cut, places)
+            for row, i in enumerate(places):
+                step[i] = grid.step[row]
+                if grid.top is not None:
+                    top[i], ends = grid.top[row] if isinstance(grid.top, Tensor) else grid.top, True
         return Laid(step, top=top if ends else None)
 
     def _laid(
-        self, bits: int, tensors: list[Tensor], moments: Moments, cut: Cut, at: Tensor
+        self, bits: int, tensors: list[Tensor], moments: Moments, cut: Cut, at: list[int]
     ) -> Laid:
         quantize = self._of(bits)
-        moments = Moments(moments.std[at], moments.max_abs[at])
-        ties = cut.ties if isinstance(cut.ties, int) else cut.ties[at]
-        cut = Cut(cut.threshold[at], ties)
+        moments = Moments(_rows(moments.std, at), _rows(moments.max_abs, at))
+        ties = cut.ties if isinstance(cut.ties, int) else _rows(cut.ties, at)
+        cut = Cut(_rows(cut.threshold, at), ties)
         if not lays(quantize):
             return Laid(quantize.steps(tensors, moments, cut))
         grid = quantize.lay(tensors, moments, cut, None)
@@ -125,6 +125,11 @@ class MixedBits(Operator):
 
     def _of(self, bits: int) -> Quantizer:
         return cast(Quantizer, replace(cast(Any, self.quantize), bits=bits))
+
+
+def _rows(values: Tensor, at: list[int]) -> Tensor:
+    """Return some rows; a list of places would be sent to a device, which makes the host wait."""
+    return torch.stack([values[i] for i in at])
 
 
 def _settings(part: object) -> set[str]:

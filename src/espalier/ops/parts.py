@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 from torch import Tensor
 
 from espalier.ops.kernels import Cut, Kernel, Moments
+from espalier.ops.schedules import Clock, Step
 
 __all__ = [
     "CarryingPruner",
@@ -79,12 +80,19 @@ class State:
     """State of the random generator of stochastic rounding."""
     carried: Mapping[str, Tensor] = field(default_factory=dict)
     """What parts carry from pass to pass, such as learned steps: by part, a row a tensor."""
+    clock: Clock | None = None
+    """Where parts read the step instead, on a device, while graphs are captured."""
+
+    @property
+    def now(self) -> Step:
+        """The step, as parts read it."""
+        return self.step if self.clock is None else self.clock
 
 
 class Pruner(Protocol):
     """Says which weights of a set stay."""
 
-    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
+    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: Step) -> Cut:
         """Return the cut, from the weights (float32), their moments and the training step."""
 
     def budget(self, step: int) -> float | None:
@@ -130,7 +138,7 @@ class CarryingPruner(Protocol):
     """A pruner that carries rows from pass to pass."""
 
     def cut_from(
-        self, tensors: Sequence[Tensor], moments: Moments, step: int, rows: Tensor | None
+        self, tensors: Sequence[Tensor], moments: Moments, step: Step, rows: Tensor | None
     ) -> tuple[Cut, Tensor | None]:
         """Return the cut, and the rows of this pass from those of the last; None at first."""
 
@@ -154,7 +162,7 @@ class Learner(Protocol):
         weights: Sequence[Tensor],
         written: Written,
         rows: Tensor,
-        step: int,
+        step: Step,
     ) -> Tensor:
         """Return the rows after an update.
 

@@ -151,9 +151,9 @@ def _decide(
     elif carries(sweep.prune):
         name = carried_by(index, "prune")
         last = state.carried.get(name)
-        cut, carried[name] = sweep.prune.cut_from(tensors, moments, state.step, last)
+        cut, carried[name] = sweep.prune.cut_from(tensors, moments, state.now, last)
     else:
-        cut = sweep.prune.cut(tensors, moments, state.step) if sweep.prune else Cut(nothing)
+        cut = sweep.prune.cut(tensors, moments, state.now) if sweep.prune else Cut(nothing)
     if sweep.quantize is None or not _has_grid(sweep):
         grid = Laid(nothing)
     else:

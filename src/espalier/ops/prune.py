@@ -9,8 +9,9 @@ from torch import Tensor
 
 from espalier.errors import ConfigError
 from espalier.ops.base import Operator, Sweep, later
+from espalier.ops.counted import keep_counted
 from espalier.ops.kernels import ALL_TIES, NO_TIES, Cut, Moments, keep_largest, measure
-from espalier.ops.schedules import Schedule, ends_of, value_at
+from espalier.ops.schedules import Schedule, Step, ends_of, share_of, value_at
 
 __all__ = ["GlobalMagnitude", "StdThreshold", "check_density", "count_of"]
 
@@ -59,7 +60,7 @@ class StdThreshold(Operator):
         """One: prune."""
         return (Sweep(prune=self),)
 
-    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
+    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: Step) -> Cut:
         """Return each tensor's threshold (eq. 1)."""
         threshold = (value_at(self.gamma, step) * self._deviation(tensors, moments)).float()
         return Cut(threshold, NO_TIES if self.strict else ALL_TIES)
@@ -69,8 +70,9 @@ class StdThreshold(Operator):
         std = moments.std if self.zeros else measure(counted).std
         if not self.correction:
             return std
-        n = torch.tensor([t.numel() for t in counted], dtype=torch.float64, device=std.device)
-        return std * (n / (n - 1).clamp(min=1)).sqrt()
+        sizes = [t.numel() for t in counted]
+        scale = [std.new_full((), n / max(n - 1, 1)) for n in sizes]  # filled there, not sent there
+        return std * torch.stack(scale).sqrt()
 
     def budget(self, step: int) -> float | None:
         """Return None: the threshold decides, not a budget."""
@@ -103,9 +105,10 @@ class GlobalMagnitude(Operator):
         """One: prune."""
         return (Sweep(prune=self),)
 
-    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: int) -> Cut:
+    def cut(self, tensors: Sequence[Tensor], moments: Moments, step: Step) -> Cut:
         """Return the threshold that all tensors share, and each one's quota of ties."""
-        return keep_largest(tensors, count_of(self.density, tensors, step))
+        k = count_of(self.density, tensors, step)
+        return keep_counted(tensors, k) if isinstance(k, Tensor) else keep_largest(tensors, k)
 
     def budget(self, step: int) -> float | None:
         """Return the fraction of weights that stay."""
@@ -126,6 +129,6 @@ def check_density(setting: float | Schedule, of: str = "weights") -> None:
             )
 
 
-def count_of(density: float | Schedule, tensors: Sequence[Tensor], step: int) -> int:
-    """Return how many weights of the set stay; half a weight is a whole one."""
-    return math.floor(value_at(density, step) * sum(t.numel() for t in tensors) + 0.5)
+def count_of(density: float | Schedule, tensors: Sequence[Tensor], step: Step) -> int | Tensor:
+    """Return how many weights of the set stay; where the step lies on a device, int64 () there."""
+    return share_of(sum(t.numel() for t in tensors), value_at(density, step))

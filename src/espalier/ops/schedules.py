@@ -2,10 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import overload
+
+import torch
+from torch import Tensor
 
 from espalier.errors import ConfigError
 
-__all__ = ["Cubic", "Linear", "Schedule", "ends_of", "value_at"]
+__all__ = ["Clock", "Cubic", "Linear", "Schedule", "Step", "ends_of", "share_of", "value_at"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +73,77 @@ class Cubic:
 Schedule = Linear | Cubic
 
 
-def value_at(setting: float | Schedule, step: int) -> float:
-    """Return a setting's value at a step: itself where it is constant.
+class Clock:
+    """A training step in a device's memory, with what schedules make of it.
+
+    A graph of captured kernels repeats the numbers that it was captured with; what changes from
+    step to step it must read from memory. Setting the clock only starts kernels: nobody waits.
+
+    Example:
+        >>> ramp, clock = Linear(start=0.0, end=0.5, end_step=100), Clock(torch.device("cpu"))
+        >>> gamma = clock.read(ramp)
+        >>> clock.set(50)
+        >>> gamma
+        tensor(0.2500, dtype=torch.float64)
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        """Stand at step 0."""
+        self.number = torch.zeros((), dtype=torch.int64, device=device)
+        """The step, counted from 0."""
+        self._step = 0
+        self._values: dict[Schedule, Tensor] = {}
+
+    def set(self, step: int) -> None:
+        """Go to a step, with all values that were read before."""
+        self._step = step
+        self.number.fill_(step)
+        for schedule, value in self._values.items():
+            value.fill_(schedule(step))
+
+    def read(self, schedule: Schedule) -> Tensor:
+        """Return the schedule's value, float64 (); the same tensor at every step."""
+        if schedule not in self._values:
+            self._values[schedule] = torch.full(
+                (), schedule(self._step), dtype=torch.float64, device=self.number.device
+            )
+        return self._values[schedule]
+
+
+Step = int | Clock
+"""A training step, counted from 0, on the host or on a device."""
+
+
+@overload
+def value_at(setting: float | Schedule, step: int) -> float: ...
+@overload
+def value_at(setting: float | Schedule, step: Step) -> float | Tensor: ...
+def value_at(setting: float | Schedule, step: Step) -> float | Tensor:
+    """Return a setting's value at a step: itself where it is constant; on a clock's device else.
 
     Example:
         >>> value_at(0.375, 12)
         0.375
     """
-    return setting(step) if isinstance(setting, Linear | Cubic) else setting
+    if not isinstance(setting, Linear | Cubic):
+        return setting
+    return step.read(setting) if isinstance(step, Clock) else setting(step)
+
+
+@overload
+def share_of(count: int, share: float) -> int: ...
+@overload
+def share_of(count: int, share: float | Tensor) -> int | Tensor: ...
+def share_of(count: int, share: float | Tensor) -> int | Tensor:
+    """Return a share of so many things, half a one as a whole one; int64 () on a device.
+
+    Example:
+        >>> share_of(5, 0.5)
+        3
+    """
+    if isinstance(share, Tensor):
+        return (share * count + 0.5).floor().long()
+    return math.floor(share * count + 0.5)
 
 
 def ends_of(setting: float | Schedule) -> tuple[float, ...]:

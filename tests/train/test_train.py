@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from espalier.compressor import Report
 from espalier.encoded import decode
 from espalier.errors import (
     CheckpointError,
@@ -114,6 +115,28 @@ def test_a_stop_at_the_last_step_ends_the_run(
     interrupt_at(monkeypatch, STEPS)
 
     assert run_tiny(tiny_spec(epochs=1), tmp_path / "run").epochs_run == 1
+
+
+def test_a_second_signal_ends_a_run_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who can't wait for an evaluation keeps what was saved before it, and is told so."""
+    finish = Run.finish_epoch
+
+    def impatient(run: Run) -> tuple[EpochRecord, Report]:
+        if run.epoch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return finish(run)
+
+    whole = run_tiny(tiny_spec(), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "finish_epoch", impatient)
+        with pytest.raises(StoppedError, match=r"at once; what was saved before .*--resume"):
+            run_tiny(tiny_spec(), tmp_path / "pieces")
+
+    assert run_tiny(tiny_spec(), tmp_path / "pieces", resume=True).best == whole.best
+    same_run(tmp_path / "whole", tmp_path / "pieces")
 
 
 def test_the_seed_decides_the_weights(tmp_path: Path) -> None:

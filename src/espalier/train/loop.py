@@ -100,22 +100,23 @@ def train(
             if directory.admit(spec, resume=resume) is not None:
                 raise BusyError(f"another process has just finished {out}; run again to see it.")
             _begin(run, directory, saved)
-            with stop_on_signals() as request:
-                _train_to_end(run, directory, threads, request, progress)
-            result = make_result(
-                run.spec,
-                run.epochs,
-                baseline=baseline,
-                parameters=run.parameters,
-                compressed_parameters=run.compressed_parameters,
-                data_source=run.data_source,
-                device=str(target),
-                threads=threads,
-                environment=environment(target),
-                size_bytes=len(packed_run(directory.best)),
-                ratio_strict=strict_ratio_of(directory.best, run.parameters),
-            )
-            write_atomically(directory.result, pretty(result.to_json()))
+            with _pointing_to(directory, run):
+                with stop_on_signals() as request:
+                    _train_to_end(run, directory, threads, request, progress)
+                result = make_result(
+                    run.spec,
+                    run.epochs,
+                    baseline=baseline,
+                    parameters=run.parameters,
+                    compressed_parameters=run.compressed_parameters,
+                    data_source=run.data_source,
+                    device=str(target),
+                    threads=threads,
+                    environment=environment(target),
+                    size_bytes=len(packed_run(directory.best)),
+                    ratio_strict=strict_ratio_of(directory.best, run.parameters),
+                )
+                write_atomically(directory.result, pretty(result.to_json()))
     progress.end(result)
     return result
 
@@ -160,11 +161,9 @@ def _train_to_end(
     """Train epoch after epoch, saving at each one's end, or in its midst when asked to stop."""
     progress.begin(run.spec, list(run.epochs), _note(run, threads))
     while stopped_by(run.spec, run.epochs) is None:
-        with _pointing_to(directory, run):
-            whole = run.train_epoch(lambda: request.by is not None, progress.step)
-            if whole:
-                record, report = run.finish_epoch()
+        whole = run.train_epoch(lambda: request.by is not None, progress.step)
         if whole:
+            record, report = run.finish_epoch()
             if chosen(run.spec, run.epochs) is record:
                 save_weights(directory.best, run, report, record)
             if best_by_validation(counting(run.spec, run.epochs)) is record:
@@ -182,7 +181,7 @@ def _train_to_end(
 
 @contextlib.contextmanager
 def _pointing_to(directory: RunDirectory, run: Run) -> Iterator[None]:
-    """Say in a diverged run's error which checkpoint is left."""
+    """Say what is left of a run that diverged, or that a second signal has ended at once."""
     try:
         yield
     except NonFiniteError as error:
@@ -192,10 +191,16 @@ def _pointing_to(directory: RunDirectory, run: Run) -> Iterator[None]:
             else "No epoch was finished, so there is no checkpoint."
         )
         raise NonFiniteError(f"{error} {kept}") from error
+    except KeyboardInterrupt as error:
+        raise StoppedError(
+            f"stopped at once; what was saved before is in {directory.path}. Run the same command "
+            "with --resume to go on."
+        ) from error
 
 
 def _note(run: Run, threads: int) -> str:
-    where = f"{threads} threads" if run.device.type == "cpu" else str(run.device)
+    cores = "1 thread" if threads == 1 else f"{threads} threads"
+    where = cores if run.device.type == "cpu" else str(run.device)
     return (
         f"{run.data_source}, {run.samples:,} training samples; {run.spec.model}, "
         f"{run.parameters:,} parameters; {where}, {run.spec.precision}"

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 
 from espalier.errors import UnsupportedOptimizerError
@@ -22,7 +23,7 @@ def outside_graphs(function: Called) -> Called:
     As ``torch.compiler.disable``, but the tracer, which takes as long to import as the rest of
     torch, is imported at the first call. Torch's optimizers do it so too.
     """
-    return cast(Called, torch._disable_dynamo(function))
+    return cast(Called, _disable_dynamo(function))
 
 
 class Closure:

@@ -10,7 +10,7 @@ from torch.optim import LBFGS, Optimizer
 from espalier.compressor.compressor import Compressor
 from espalier.compressor.group import Group, Update
 from espalier.compressor.options import Cadence, OnDeadLayer, check_options
-from espalier.compressor.select import Rule, select
+from espalier.compressor.select import Rule, rules_of, select
 from espalier.errors import ConfigError, UnsupportedOptimizerError
 from espalier.ops import Operator
 
@@ -59,9 +59,11 @@ def attach(
         The compressor: report, state, and the way back.
 
     Raises:
-        ConfigError: an option is out of its bounds, or another compressor has these parameters.
+        ConfigError: an option is out of its bounds, what is given is neither an operator nor rules,
+            or another compressor has these parameters.
         SelectionError: a rule matches nothing, or nothing is left to compress.
-        UnsupportedOptimizerError: the optimizer evaluates its closure many times a step.
+        UnsupportedOptimizerError: the optimizer evaluates its closure many times a step, or is none
+            of torch's.
 
     Example:
         >>> import torch
@@ -75,12 +77,17 @@ def attach(
         True
     """
     check_options(update, cadence, steps_per_epoch, start_step, end_step, on_dead_layer)
+    if not isinstance(optimizer, Optimizer):
+        raise UnsupportedOptimizerError(
+            f"{type(optimizer).__name__} is no torch.optim.Optimizer, whose steps can be followed; "
+            "call attach(model, optimizer, operator) with the one that updates the model."
+        )
     if isinstance(optimizer, LBFGS):
         raise UnsupportedOptimizerError(
             "LBFGS evaluates its closure many times a step and mixes gradients of different "
             "weights, which compression at every step would falsify; use SGD, Adam or AdamW."
         )
-    rules = [Rule(operator=operator)] if isinstance(operator, Operator) else list(operator)
+    rules = rules_of(operator)
     updated = [p for group in optimizer.param_groups for p in group["params"]]
     selection = select(model, rules, updated=updated)
     _refuse_second(optimizer, [members for _, members in selection.groups])

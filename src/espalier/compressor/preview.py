@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from espalier.compressor.report import table
-from espalier.compressor.select import Rule, select
+from espalier.compressor.select import Rule, rules_of, select
 from espalier.encoded import DENSE_BITS, Encoded
 from espalier.metrics import entropy_bytes
 from espalier.ops import Operator
@@ -80,6 +80,7 @@ def preview(model: nn.Module, operator: Operator | Sequence[Rule]) -> Preview:
         operator: what to do, or rules that say it for each parameter, as in :func:`attach`.
 
     Raises:
+        ConfigError: what is given is neither an operator nor rules.
         SelectionError: a rule matches nothing, or nothing is left to compress.
         NonFiniteError: a weight is NaN or infinite.
 
@@ -91,8 +92,7 @@ def preview(model: nn.Module, operator: Operator | Sequence[Rule]) -> Preview:
         >>> shown.size_bytes < shown.dense_bytes / 4
         True
     """
-    rules = [Rule(operator=operator)] if isinstance(operator, Operator) else list(operator)
-    selection = select(model, rules)
+    selection = select(model, rules_of(operator))
     layers = []
     for op, members in selection.groups:
         weights, state = op.apply(members, op.init(members))

@@ -10,10 +10,10 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import Parameter
 from torch.optim.swa_utils import AveragedModel
 
-from espalier.errors import SelectionError, nearest
+from espalier.errors import ConfigError, SelectionError, nearest
 from espalier.ops import Operator
 
-__all__ = ["Rule", "Selection", "select"]
+__all__ = ["Rule", "Selection", "rules_of", "select"]
 
 NORMALIZATION = (
     nn.modules.batchnorm._NormBase,
@@ -82,6 +82,22 @@ class Selection:
     """For each set, its operator and its parameters by name."""
     dense: dict[str, tuple[Parameter, str]] = field(default_factory=dict)
     """The others, each with the reason."""
+
+
+def rules_of(operator: Operator | Sequence[Rule]) -> list[Rule]:
+    """Return rules as they are, and an operator as the rule for all parameters.
+
+    Raises:
+        ConfigError: it is neither of them.
+    """
+    if isinstance(operator, Operator):
+        return [Rule(operator=operator)]
+    if not isinstance(operator, Sequence) or not all(isinstance(rule, Rule) for rule in operator):
+        raise ConfigError(
+            f"operator is {operator!r}; give one, such as PruneThenQuantize(gamma=0.375, bits=8), "
+            "or a list of rules."
+        )
+    return list(operator)
 
 
 def select(

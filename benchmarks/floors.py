@@ -8,14 +8,12 @@ A vector that straddles two lines of the cache takes longer; how many do follows
 program's buffers lie.
 """
 
-import subprocess
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from compiled import times_of
 from espalier.export.c import find_target
 from espalier.export.c.float_numbers import FloatNumbers
 from espalier.export.c.integer_numbers import IntegerNumbers, integer_target
@@ -30,10 +28,6 @@ LINE = 64
 """Bytes of a line of the cache."""
 SUMS, PASSES, ROUNDS = 8, 128, 300
 MAIN = """
-#define _POSIX_C_SOURCE 199309L
-#include <stdint.h>
-#include <stdio.h>
-#include <time.h>
 #define LOADS 64
 #define AGAIN 16
 #define AFRESH __asm__ volatile("" ::: "memory") /* nothing loaded before is known any more */
@@ -44,12 +38,6 @@ static float value[LOADS];
 static float kept[4096];
 static uint8_t kept_bytes[4096];
 @KERNELS@
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 #define TIME(CALL, COUNT)                                                 \\
     do {                                                                  \\
         double best = 1.0;                                                \\
@@ -127,20 +115,8 @@ def measure_rates(compiler: Compiler | None = None) -> Rates:
         _registers(lanes),
         SINGLE,
     ]
-    text = MAIN.replace("@KERNELS@", "\n".join(kernels))
-    for word, number in {
-        "ROUNDS": ROUNDS,
-        "PASSES": PASSES,
-        "SUMS": SUMS,
-    }.items():
-        text = text.replace(f"@{word}@", str(number))
-    with tempfile.TemporaryDirectory() as place:
-        source, program = Path(place) / "rates.c", Path(place) / "rates"
-        source.write_text(text)
-        flags = [flag for flag in compiler.flags if flag not in ("-shared", "-fPIC")]
-        subprocess.run([*compiler.command, *flags, source, "-o", program], check=True)
-        done = subprocess.run([program], capture_output=True, text=True, check=True)
-    found = dict(zip(NAMES, map(float, done.stdout.split()), strict=True))
+    words = {"ROUNDS": ROUNDS, "PASSES": PASSES, "SUMS": SUMS, "KERNELS": "\n".join(kernels)}
+    found = dict(zip(NAMES, times_of(MAIN, words, compiler), strict=True))
     return Rates(lanes=lanes, **found)
 
 

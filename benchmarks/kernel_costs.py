@@ -7,11 +7,9 @@ host's own. Inputs lie as in a network: 64 channels of 16 x 16, every tenth weig
 """
 
 import json
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
+from compiled import times_of
 from espalier.export.c import TARGETS, Target, integer_kernels, kernels
 from espalier.export.c.integer_functions import WIDEST
 from espalier.export.c.integer_numbers import integer_target
@@ -28,21 +26,11 @@ LENGTHS = (256, 1152)
 """Of patches."""
 
 MAIN = """
-#define _POSIX_C_SOURCE 199309L
-#include <stdint.h>
-#include <stdio.h>
-#include <time.h>
 @KERNELS@
 static @X@ x[@SIZE@];
 static uint16_t offset[@FILTERS@][@DENSE@];
 static @VALUE@ value[4 * @DENSE@];
 static @Y@ y[8192];
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 int main(void)
 {
     uint32_t state = 1;
@@ -95,9 +83,7 @@ def measure(
     flags: tuple[str, ...] = (),
 ) -> float:
     """Return nanoseconds of one call; ``kinds``: types of inputs, weights and results."""
-    compiler = find_compiler()
-    text = MAIN
-    for name, word in {
+    words = {
         "KERNELS": kernel,
         "CALL": call,
         "DENSE": length,
@@ -110,15 +96,9 @@ def measure(
         "ROW": ROW,
         "FILTERS": FILTERS,
         "REPETITIONS": REPETITIONS,
-    }.items():
-        text = text.replace(f"@{name}@", str(word))
-    with tempfile.TemporaryDirectory() as place:
-        source, program = Path(place) / "k.c", Path(place) / "k"
-        source.write_text(text)
-        given = [flag for flag in compiler.flags if flag not in ("-shared", "-fPIC")]
-        subprocess.run([*compiler.command, *given, *flags, source, "-o", program], check=True)
-        done = subprocess.run([program], capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    }
+    (took,) = times_of(MAIN, words, find_compiler(), flags)
+    return took
 
 
 def costs(target: Target) -> dict[str, float]:

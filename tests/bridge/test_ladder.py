@@ -18,16 +18,26 @@ from espalier.ops import (
     Chain,
     ClippedQuantizer,
     EntropyQuantizer,
+    FilterMagnitude,
+    GlobalMagnitude,
     Lamp,
     LearnedStep,
     LearnedThreshold,
+    MixedBits,
     Operator,
+    PruneThenQuantize,
+    QuantizeThenPrune,
+    StdThreshold,
+    Then,
     UniformQuantizer,
     from_json,
 )
 
+from ..ops.table import EVERY, kinds_of  # noqa: TID252
+
 INPUTS, OUTPUTS = 24, 10
 LAMP = Lamp(density=0.4)
+FILTERS = FilterMagnitude(density=0.6)
 
 OPERATORS: dict[str, Operator] = {
     "lamp": LAMP,
@@ -39,6 +49,21 @@ OPERATORS: dict[str, Operator] = {
     "threshold-learned": Chain(
         prune=LearnedThreshold(pressure=1.0, start=0.5), quantize=LearnedStep(bits=2, rate=0.1)
     ),
+    "std": StdThreshold(gamma=0.5),
+    "global": Chain(prune=GlobalMagnitude(density=0.4), quantize=UniformQuantizer(bits=4)),
+    "quantize-then-prune": QuantizeThenPrune(gamma=0.5, bits=4),
+    "lamp-every": Chain(prune=Lamp(density=0.4, every=3), quantize=ClippedQuantizer(bits=3)),
+    "lamp-stochastic": Chain(prune=LAMP, quantize=UniformQuantizer(bits=4, rounding="stochastic")),
+    "lamp-mixed": Chain(
+        prune=LAMP, quantize=MixedBits(quantize=UniformQuantizer(bits=8), each=(5,))
+    ),
+    "filters": FILTERS,
+    "filters-clipped": Chain(prune=FILTERS, quantize=ClippedQuantizer(bits=3)),
+    "filters-then-mixed": Then(
+        first=FILTERS,
+        second=Chain(prune=LAMP, quantize=MixedBits(quantize=ClippedQuantizer(bits=8), each=(3,))),
+    ),
+    "filters-then-paper": Then(first=FILTERS, second=PruneThenQuantize(gamma=0.5, bits=4)),
 }
 
 
@@ -100,3 +125,8 @@ def test_weights_travel_unchanged(operator: Operator, tmp_path: Path) -> None:
         pytest.skip("no C compiler found: install gcc")
     compiled = runtime.compile(graph, cache_dir=tmp_path / "cache", threads=1)
     assert np.array_equal(compiled(units), wanted)
+
+
+def test_every_operator_travels() -> None:
+    """A new one is a row here too."""
+    assert set().union(*map(kinds_of, OPERATORS.values())) == EVERY

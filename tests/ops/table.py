@@ -1,12 +1,14 @@
 """The contract table: every operator and what it promises. A new operator is one new row."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import pytest
 from hypothesis import note
 
+from espalier import ops
 from espalier.ops import (
     Chain,
     ClippedQuantizer,
@@ -16,6 +18,7 @@ from espalier.ops import (
     Lamp,
     LearnedStep,
     LearnedThreshold,
+    MixedBits,
     Operator,
     PruneThenQuantize,
     QuantizeThenPrune,
@@ -24,7 +27,14 @@ from espalier.ops import (
     UniformQuantizer,
 )
 
-__all__ = ["ROWS", "Row", "each", "over"]
+__all__ = ["EVERY", "ROWS", "Row", "each", "kinds_of", "over"]
+
+EVERY = {
+    kind
+    for kind in vars(ops).values()
+    if isinstance(kind, type) and issubclass(kind, Operator) and kind is not Operator
+}
+"""All operators that there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +42,6 @@ class Row:
     """An operator and its promises."""
 
     op: Operator
-    settings: dict[str, Any] = field(hash=False)
-    """The same operator for the oracle."""
     magnitudes: int | None = None
     """Most magnitudes that kept weights take where there is a grid; None: as many as there are."""
     idempotent: bool | None = False
@@ -49,277 +57,225 @@ class Row:
     random: bool = False
     """Whether it draws random numbers."""
 
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The same operator for the oracle."""
+        return settings_of(self.op)
 
-def _quantizer(bits: int, rounding: str = "nearest", **promises: Any) -> Row:
-    settings = {"bits": bits, "rounding": rounding}
-    return Row(op=UniformQuantizer(**settings), settings=settings, **promises)
-
-
-def _both(kind: type, gamma: float, bits: int, **promises: Any) -> Row:
-    settings = {"gamma": gamma, "bits": bits}
-    settings |= {k: promises.pop(k) for k in ("rounding", "strict") if k in promises}
-    first = {"quantize_first": True} if kind is QuantizeThenPrune else {}
-    return Row(op=kind(**settings), settings=settings | first, **promises)
-
-
-def _chain(prune: Operator, quantize: Any, settings: dict[str, Any], **p: Any) -> Row:
-    bits = {"bits": quantize.bits, "rounding": getattr(quantize, "rounding", "nearest")}
-    how = {k: p.pop(k) for k in ("quantize_first", "jointly") if k in p}
-    op = Chain(prune=prune, quantize=quantize, **how)
-    return Row(op=op, settings=settings | bits | how, **p)
+    def of(self, count: int) -> Operator:
+        """Return the operator for a set of so many tensors: bits of each have to be named."""
+        if isinstance(self.op, MixedBits):
+            return replace(self.op, each=self.op.each[:1] * max(1, count))
+        return self.op
 
 
-def _lamp(**settings: Any) -> Row:
-    op = Lamp(**settings)
-    settings.pop("every", None)  # of a first pass it says nothing
-    return Row(op=op, settings={"lamp": True} | settings, idempotent=True, alone=False)
+def kinds_of(op: Any) -> set[type]:
+    """Return the operators that an operator is made of, itself among them."""
+    names = ("first", "second", "prune", "quantize")
+    parts = [getattr(op, name) for name in names if hasattr(op, name)]
+    return {type(op)}.union(*map(kinds_of, parts))
 
 
-def _filters(
-    density: float,
-    least: int = 1,
-    *,
-    keep_last: bool = False,
-    second: Operator | None = None,
-    settings: Any = (),
-    **p: Any,
-) -> Row:
-    first = FilterMagnitude(density=density, least=least, keep_last=keep_last)
-    op = first if second is None else Then(first=first, second=second)
-    given = {"filters": (density, least, keep_last), **dict(settings)}
-    return Row(op=op, settings=given, **({"alone": False, "by_size": False} | p))
+NAMED: dict[type, str] = {
+    StdThreshold: "gamma strict zeros correction",
+    GlobalMagnitude: "density",
+    Lamp: "density least",  # of a first pass ``every`` says nothing
+    UniformQuantizer: "bits rounding",
+    ClippedQuantizer: "bits quantile",
+    EntropyQuantizer: "bits price quantile",
+    LearnedStep: "bits",
+    PruneThenQuantize: "gamma strict bits rounding",
+    QuantizeThenPrune: "gamma strict bits rounding",
+}
+"""Settings that the oracle calls by the same names."""
+MARKS: dict[type, str] = {
+    Lamp: "lamp",
+    LearnedStep: "learned",
+    QuantizeThenPrune: "quantize_first",
+}
+"""What it has to be told besides."""
 
 
-def _clipped(bits: int, quantile: float) -> Row:
-    settings = {"bits": bits, "quantile": quantile}
-    top = 2 ** (bits - 1) - 1
-    op = ClippedQuantizer(**settings)
-    return Row(op=op, settings=settings, magnitudes=top, near=False, idempotent=True)
+def settings_of(op: Any) -> dict[str, Any]:
+    """Return an operator's settings by the names that the oracle has for them."""
+    match op:
+        case Then():
+            return settings_of(op.first) | settings_of(op.second)
+        case Chain():
+            how = {"quantize_first": op.quantize_first, "jointly": op.jointly}
+            return settings_of(op.prune) | settings_of(op.quantize) | how
+        case MixedBits():
+            return settings_of(op.quantize) | {"bits": op.each[0]}
+        case LearnedThreshold():
+            return {"gamma": op.start}
+        case FilterMagnitude():
+            return {"filters": (op.density, op.least, op.keep_last)}
+    named = {name: getattr(op, name) for name in NAMED[type(op)].split()}
+    return named | ({MARKS[type(op)]: True} if type(op) in MARKS else {})
 
 
-def _learned(bits: int) -> Row:
-    settings = {"bits": bits, "learned": True}
-    op, top = LearnedStep(bits=bits), 2 ** (bits - 1) - 1
-    return Row(op=op, settings=settings, magnitudes=top, near=False)
+def _both(kind: Any, gamma: float, bits: int, rounding: str = "nearest", **promises: Any) -> Row:
+    strict = promises.pop("strict", False)
+    op = kind(gamma=gamma, bits=bits, rounding=rounding, strict=strict)
+    return Row(op=op, **promises)
 
 
-def _coded(bits: int, price: float, quantile: float) -> Row:
-    settings = {"bits": bits, "price": price, "quantile": quantile}
-    op, top = EntropyQuantizer(**settings), 2 ** (bits - 1) - 1
-    return Row(op=op, settings=settings, magnitudes=top, near=False, idempotent=None)
+STD, HALF, LAMP = StdThreshold(gamma=0.5), GlobalMagnitude(density=0.4), Lamp(density=0.4)
+FILTERS = FilterMagnitude(density=0.4)
+Q1, Q3, Q4 = (UniformQuantizer(bits=bits) for bits in (1, 3, 4))
+Q4_FLOOR = UniformQuantizer(bits=4, rounding="floor")
+Q4_STOCHASTIC = UniformQuantizer(bits=4, rounding="stochastic")
+
+SHARED: dict[str, Any] = {"alone": False}
+BY_FILTER: dict[str, Any] = {"alone": False, "by_size": False}
+FLOOR: dict[str, Any] = {"odd": False}
+STOCHASTIC: dict[str, Any] = {"odd": False, "alone": False, "random": True}
 
 
-FLOOR = {"rounding": "floor", "odd": False}
-STOCHASTIC = {"rounding": "stochastic", "odd": False, "alone": False, "random": True}
+def _ending(bits: int, **promises: Any) -> dict[str, Any]:
+    """Promises of grids that end below some weights, with zero on them."""
+    return {"magnitudes": 2 ** (bits - 1) - 1, "near": False} | promises
+
 
 ROWS = {
-    "std": Row(op=StdThreshold(gamma=0.5), settings={"gamma": 0.5}),
-    "std-strict": Row(
-        op=StdThreshold(gamma=0.5, strict=True), settings={"gamma": 0.5, "strict": True}
-    ),
-    "std-0": Row(op=StdThreshold(gamma=0), settings={"gamma": 0}, idempotent=True),
-    "std-0-strict": Row(
-        op=StdThreshold(gamma=0, strict=True),
-        settings={"gamma": 0, "strict": True},
-        idempotent=True,
-    ),
-    "std-without-zeros": Row(
-        op=StdThreshold(gamma=0.5, zeros=False), settings={"gamma": 0.5, "zeros": False}
-    ),
-    "std-sample": Row(
-        op=StdThreshold(gamma=0.5, correction=1), settings={"gamma": 0.5, "correction": 1}
-    ),
+    "std": Row(op=STD),
+    "std-strict": Row(op=StdThreshold(gamma=0.5, strict=True)),
+    "std-0": Row(op=StdThreshold(gamma=0), idempotent=True),
+    "std-0-strict": Row(op=StdThreshold(gamma=0, strict=True), idempotent=True),
+    "std-without-zeros": Row(op=StdThreshold(gamma=0.5, zeros=False)),
+    "std-sample": Row(op=StdThreshold(gamma=0.5, correction=1)),
     "std-sample-without-zeros-strict": Row(
-        op=StdThreshold(gamma=0.7, zeros=False, correction=1, strict=True),
-        settings={"gamma": 0.7, "zeros": False, "correction": 1, "strict": True},
+        op=StdThreshold(gamma=0.7, zeros=False, correction=1, strict=True)
     ),
-    "global": Row(
-        op=GlobalMagnitude(density=0.4), settings={"density": 0.4}, idempotent=True, alone=False
+    "threshold": Row(op=LearnedThreshold(pressure=1.0, start=0.5)),
+    "global": Row(op=HALF, idempotent=True, **SHARED),
+    "global-0": Row(op=GlobalMagnitude(density=0), idempotent=True, **SHARED),
+    "global-1": Row(op=GlobalMagnitude(density=1), idempotent=True, **SHARED),
+    "lamp": Row(op=LAMP, idempotent=True, **SHARED),
+    "lamp-0": Row(op=Lamp(density=0), idempotent=True, **SHARED),
+    "lamp-1": Row(op=Lamp(density=1), idempotent=True, **SHARED),
+    "lamp-every": Row(op=Lamp(density=0.4, every=5), idempotent=True, **SHARED),
+    "lamp-least": Row(op=Lamp(density=0.7, least=1), idempotent=True, **SHARED),
+    "filters": Row(op=FILTERS, idempotent=True, **BY_FILTER),
+    "filters-0": Row(op=FilterMagnitude(density=0, least=0), idempotent=True, **BY_FILTER),
+    "filters-1": Row(op=FilterMagnitude(density=1), idempotent=True, **SHARED),
+    "filters-least": Row(op=FilterMagnitude(density=0.1, least=2), idempotent=True, **BY_FILTER),
+    "filters-but-last": Row(
+        op=FilterMagnitude(density=0.3, keep_last=True), idempotent=True, **BY_FILTER
     ),
-    "global-0": Row(
-        op=GlobalMagnitude(density=0), settings={"density": 0}, idempotent=True, alone=False
+    "filters-std": Row(op=Then(first=FilterMagnitude(density=0.6), second=STD), **BY_FILTER),
+    "filters-pq-4": Row(
+        op=Then(first=FilterMagnitude(density=0.6), second=PruneThenQuantize(gamma=0.5, bits=4)),
+        magnitudes=9,
+        **BY_FILTER,
     ),
-    "global-1": Row(
-        op=GlobalMagnitude(density=1), settings={"density": 1}, idempotent=True, alone=False
+    "filters-q4": Row(
+        op=Chain(prune=FILTERS, quantize=Q4), magnitudes=8, idempotent=True, **BY_FILTER
     ),
-    "lamp": _lamp(density=0.4),
-    "lamp-0": _lamp(density=0),
-    "lamp-1": _lamp(density=1),
-    "lamp-every": _lamp(density=0.4, every=5),
-    "lamp-least": _lamp(density=0.7, least=1),
-    "filters": _filters(0.4, idempotent=True),
-    "filters-0": _filters(0, 0, idempotent=True),
-    "filters-1": _filters(1, idempotent=True, by_size=True),
-    "filters-least": _filters(0.1, 2, idempotent=True),
-    "filters-but-last": _filters(0.3, 1, keep_last=True, idempotent=True),
-    "filters-q4": _chain(
-        FilterMagnitude(density=0.4),
-        UniformQuantizer(bits=4),
-        {"filters": (0.4, 1)},
-        magnitudes=8,
-        idempotent=True,
-        alone=False,
-        by_size=False,
+    "filters-q1": Row(
+        op=Chain(prune=FILTERS, quantize=Q1), magnitudes=1, idempotent=True, **BY_FILTER
     ),
-    "filters-q1": _chain(
-        FilterMagnitude(density=0.4),
-        UniformQuantizer(bits=1),
-        {"filters": (0.4, 1)},
-        magnitudes=1,
-        idempotent=True,
-        alone=False,
-        by_size=False,
-    ),
-    "filters-q4-stochastic": _chain(
-        FilterMagnitude(density=0.4),
-        UniformQuantizer(bits=4, rounding="stochastic"),
-        {"filters": (0.4, 1)},
+    "filters-q4-stochastic": Row(
+        op=Chain(prune=FILTERS, quantize=Q4_STOCHASTIC),
         magnitudes=10,
         idempotent=None,
-        by_size=False,
-        odd=False,
-        alone=False,
-        random=True,
+        **BY_FILTER | STOCHASTIC,
     ),
-    "filters-std": _filters(0.6, second=StdThreshold(gamma=0.5), settings={"gamma": 0.5}),
-    "filters-pq-4": _filters(
-        0.6,
-        second=PruneThenQuantize(gamma=0.5, bits=4),
-        settings={"gamma": 0.5, "bits": 4},
-        magnitudes=9,
+    "q1": Row(op=Q1, magnitudes=1),
+    "q2": Row(op=UniformQuantizer(bits=2), magnitudes=2, idempotent=True),
+    "q3": Row(op=Q3, magnitudes=4, idempotent=True),
+    "q8": Row(op=UniformQuantizer(bits=8), magnitudes=128, idempotent=True),
+    "q16": Row(op=UniformQuantizer(bits=16), magnitudes=2**15, idempotent=True),
+    "q24": Row(op=UniformQuantizer(bits=24), magnitudes=2**23 + 1),
+    "q32": Row(op=UniformQuantizer(bits=32), idempotent=True),
+    "q4-floor": Row(op=Q4_FLOOR, magnitudes=10, **FLOOR),
+    "q4-stochastic": Row(op=Q4_STOCHASTIC, magnitudes=10, idempotent=None, **STOCHASTIC),
+    "mixed-3": Row(op=MixedBits(quantize=Q4, each=(3,)), magnitudes=4, idempotent=True),
+    "mixed-3-clipped": Row(
+        op=MixedBits(quantize=ClippedQuantizer(bits=8, quantile=0.9), each=(3,)),
+        **_ending(3, idempotent=True),
     ),
-    "q1": _quantizer(1, magnitudes=1),
-    "q2": _quantizer(2, magnitudes=2, idempotent=True),
-    "q3": _quantizer(3, magnitudes=4, idempotent=True),
-    "q8": _quantizer(8, magnitudes=128, idempotent=True),
-    "q16": _quantizer(16, magnitudes=2**15, idempotent=True),
-    "q24": _quantizer(24, magnitudes=2**23 + 1),
-    "q32": _quantizer(32, idempotent=True),
-    "q4-floor": _quantizer(4, magnitudes=10, **FLOOR),
-    "q4-stochastic": _quantizer(4, magnitudes=10, idempotent=None, **STOCHASTIC),
-    "clipped-2": _clipped(2, 0.5),
-    "clipped-3": _clipped(3, 0.9),
-    "clipped-8": _clipped(8, 0.995),
-    "clipped-3-all": _clipped(3, 1.0),
-    "learned-2": _learned(2),
-    "learned-3": _learned(3),
-    "learned-8": _learned(8),
-    "coded-2": _coded(2, 0.1, 0.7),
-    "coded-3": _coded(3, 0.2, 0.95),
-    "coded-3-0": _coded(3, 0.0, 1.0),
-    "coded-5": _coded(5, 2.0, 1.0),
+    "clipped-2": Row(op=ClippedQuantizer(bits=2, quantile=0.5), **_ending(2, idempotent=True)),
+    "clipped-3": Row(op=ClippedQuantizer(bits=3, quantile=0.9), **_ending(3, idempotent=True)),
+    "clipped-8": Row(op=ClippedQuantizer(bits=8, quantile=0.995), **_ending(8, idempotent=True)),
+    "clipped-3-all": Row(op=ClippedQuantizer(bits=3, quantile=1.0), **_ending(3, idempotent=True)),
+    "learned-2": Row(op=LearnedStep(bits=2), **_ending(2)),
+    "learned-3": Row(op=LearnedStep(bits=3), **_ending(3)),
+    "learned-8": Row(op=LearnedStep(bits=8), **_ending(8)),
+    "coded-2": Row(
+        op=EntropyQuantizer(bits=2, price=0.1, quantile=0.7), **_ending(2, idempotent=None)
+    ),
+    "coded-3": Row(
+        op=EntropyQuantizer(bits=3, price=0.2, quantile=0.95), **_ending(3, idempotent=None)
+    ),
+    "coded-3-0": Row(
+        op=EntropyQuantizer(bits=3, price=0.0, quantile=1.0), **_ending(3, idempotent=None)
+    ),
+    "coded-5": Row(
+        op=EntropyQuantizer(bits=5, price=2.0, quantile=1.0), **_ending(5, idempotent=None)
+    ),
     "pq-8": _both(PruneThenQuantize, 0.375, 8, magnitudes=129),
     "pq-3": _both(PruneThenQuantize, 0.5, 3, magnitudes=5),
     "pq-3-strict": _both(PruneThenQuantize, 0.5, 3, magnitudes=5, strict=True),
     "pq-2": _both(PruneThenQuantize, 0.75, 2, magnitudes=3),
     "pq-1": _both(PruneThenQuantize, 0.5, 1, magnitudes=1, idempotent=True),
     "pq-32": _both(PruneThenQuantize, 0.5, 32),
-    "pq-4-floor": _both(PruneThenQuantize, 0.75, 4, magnitudes=10, **FLOOR),
-    "pq-4-stochastic": _both(PruneThenQuantize, 0.75, 4, magnitudes=10, **STOCHASTIC),
+    "pq-4-floor": _both(PruneThenQuantize, 0.75, 4, "floor", magnitudes=10, **FLOOR),
+    "pq-4-stochastic": _both(PruneThenQuantize, 0.75, 4, "stochastic", magnitudes=10, **STOCHASTIC),
     "qp-8": _both(QuantizeThenPrune, 0.375, 8, magnitudes=128),
     "qp-3-strict": _both(QuantizeThenPrune, 1.0, 3, magnitudes=4, strict=True),
     "qp-1": _both(QuantizeThenPrune, 0.5, 1, magnitudes=1),
-    "qp-4-floor": _both(QuantizeThenPrune, 0.5, 4, magnitudes=10, **FLOOR),
+    "qp-4-floor": _both(QuantizeThenPrune, 0.5, 4, "floor", magnitudes=10, **FLOOR),
     "qp-4-stochastic": _both(
-        QuantizeThenPrune, 0.5, 4, magnitudes=10, idempotent=None, **STOCHASTIC
+        QuantizeThenPrune, 0.5, 4, "stochastic", magnitudes=10, idempotent=None, **STOCHASTIC
     ),
-    "jointly-pq-4": _chain(
-        StdThreshold(gamma=0.5),
-        UniformQuantizer(bits=4),
-        {"gamma": 0.5},
-        jointly=True,
-        magnitudes=9,
-        alone=False,
-    ),
-    "jointly-pq-1": _chain(
-        StdThreshold(gamma=0.5, strict=True),
-        UniformQuantizer(bits=1),
-        {"gamma": 0.5, "strict": True},
-        jointly=True,
-        magnitudes=1,
-        idempotent=True,
-        alone=False,
-    ),
-    "jointly-qp-3": _chain(
-        StdThreshold(gamma=0.75, zeros=False),
-        UniformQuantizer(bits=3),
-        {"gamma": 0.75, "zeros": False},
-        jointly=True,
-        quantize_first=True,
-        magnitudes=4,
-        alone=False,
-    ),
-    "qp-4-without-zeros": _chain(
-        StdThreshold(gamma=0.5, zeros=False),
-        UniformQuantizer(bits=4),
-        {"gamma": 0.5, "zeros": False},
-        quantize_first=True,
+    "qp-4-without-zeros": Row(
+        op=Chain(prune=StdThreshold(gamma=0.5, zeros=False), quantize=Q4, quantize_first=True),
         magnitudes=8,
     ),
-    "global-q4": _chain(
-        GlobalMagnitude(density=0.4),
-        UniformQuantizer(bits=4),
-        {"density": 0.4},
-        magnitudes=9,
-        alone=False,
-    ),
-    "global-q1": _chain(
-        GlobalMagnitude(density=0.4),
-        UniformQuantizer(bits=1),
-        {"density": 0.4},
+    "jointly-pq-4": Row(op=Chain(prune=STD, quantize=Q4, jointly=True), magnitudes=9, **SHARED),
+    "jointly-pq-1": Row(
+        op=Chain(prune=StdThreshold(gamma=0.5, strict=True), quantize=Q1, jointly=True),
         magnitudes=1,
-        alone=False,
-    ),
-    "lamp-q4": _chain(
-        Lamp(density=0.4),
-        UniformQuantizer(bits=4),
-        {"density": 0.4, "lamp": True},
-        magnitudes=9,
-        alone=False,
-    ),
-    "lamp-clipped-3": _chain(
-        Lamp(density=0.4),
-        ClippedQuantizer(bits=3, quantile=0.8),
-        {"density": 0.4, "lamp": True, "quantile": 0.8},
-        magnitudes=3,
-        near=False,
         idempotent=True,
-        alone=False,
+        **SHARED,
     ),
-    "lamp-learned-3": _chain(
-        Lamp(density=0.4),
-        LearnedStep(bits=3),
-        {"density": 0.4, "lamp": True, "learned": True},
-        magnitudes=3,
-        near=False,
-        alone=False,
+    "jointly-qp-3": Row(
+        op=Chain(
+            prune=StdThreshold(gamma=0.75, zeros=False),
+            quantize=Q3,
+            jointly=True,
+            quantize_first=True,
+        ),
+        magnitudes=4,
+        **SHARED,
     ),
-    "threshold": Row(op=LearnedThreshold(pressure=1.0, start=0.5), settings={"gamma": 0.5}),
-    "lamp-coded-4": _chain(
-        Lamp(density=0.6),
-        EntropyQuantizer(bits=4, price=0.1, quantile=0.9),
-        {"density": 0.6, "lamp": True, "price": 0.1, "quantile": 0.9},
-        magnitudes=7,
-        near=False,
-        idempotent=None,
-        alone=False,
+    "global-q4": Row(op=Chain(prune=HALF, quantize=Q4), magnitudes=9, **SHARED),
+    "global-q1": Row(op=Chain(prune=HALF, quantize=Q1), magnitudes=1, **SHARED),
+    "lamp-q4": Row(op=Chain(prune=LAMP, quantize=Q4), magnitudes=9, **SHARED),
+    "lamp-clipped-3": Row(
+        op=Chain(prune=LAMP, quantize=ClippedQuantizer(bits=3, quantile=0.8)),
+        **_ending(3, idempotent=True, alone=False),
     ),
-    "std-clipped-3": _chain(
-        StdThreshold(gamma=0.75),
-        ClippedQuantizer(bits=3, quantile=0.7),
-        {"gamma": 0.75, "quantile": 0.7},
-        magnitudes=3,
-        near=False,
-        idempotent=None,
+    "lamp-learned-3": Row(
+        op=Chain(prune=LAMP, quantize=LearnedStep(bits=3)), **_ending(3, alone=False)
     ),
-    "std-q3-seeded": _chain(
-        StdThreshold(gamma=0.5),
-        UniformQuantizer(bits=3, rounding="stochastic", random_seed=7),
-        {"gamma": 0.5},
+    "lamp-coded-4": Row(
+        op=Chain(
+            prune=Lamp(density=0.6), quantize=EntropyQuantizer(bits=4, price=0.1, quantile=0.9)
+        ),
+        **_ending(4, idempotent=None, alone=False),
+    ),
+    "std-clipped-3": Row(
+        op=Chain(prune=StdThreshold(gamma=0.75), quantize=ClippedQuantizer(bits=3, quantile=0.7)),
+        **_ending(3, idempotent=None),
+    ),
+    "std-q3-seeded": Row(
+        op=Chain(
+            prune=STD, quantize=UniformQuantizer(bits=3, rounding="stochastic", random_seed=7)
+        ),
         magnitudes=6,
-        odd=False,
-        alone=False,
-        random=True,
+        **STOCHASTIC,
     ),
 }
 

@@ -16,7 +16,7 @@ from espalier.ops import compress_, from_json, to_json
 
 from .oracle import apply_to, same_bits
 from .strategies import moderate_weights, quick, weights
-from .table import ROWS, each, over
+from .table import EVERY, ROWS, each, kinds_of, over
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -44,6 +44,11 @@ def sample(*shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(3))
 
 
+def test_every_operator_has_a_row():
+    """A new operator is one new row."""
+    assert set().union(*(kinds_of(row.op) for row in ROWS.values())) == EVERY
+
+
 # ---- form ---------------------------------------------------------------------------------------
 
 
@@ -61,9 +66,10 @@ def test_the_input_is_untouched(row):
     """Neither the tensors nor the state that went in are changed."""
     weights = {str(dtype): sample(6, 5).to(dtype) for dtype in DTYPES}
     before = {name: w.clone() for name, w in weights.items()}
-    state = row.op.init(weights)
+    op = row.of(len(weights))
+    state = op.init(weights)
     rng = None if state.rng is None else state.rng.clone()
-    written, after = row.op.apply(weights, state)
+    written, after = op.apply(weights, state)
     assert all(torch.equal(weights[name], before[name]) for name in weights)
     assert all(w.data_ptr() != weights[name].data_ptr() for name, w in written.items())
     assert (state.step, state.written, after.step) == (0, None, 1)
@@ -111,11 +117,12 @@ def test_layout_changes_only_the_draw(row):
 def test_in_place_is_the_same(row):
     """compress_ writes in place what apply returns."""
     weights = {"a": sample(6, 5), "b": sample(7), "c": sample()}
-    state = row.op.init(weights)
-    written, after = row.op.apply(weights, state)
+    op = row.of(len(weights))
+    state = op.init(weights)
+    written, after = op.apply(weights, state)
     tensors = [w.clone() for w in weights.values()]
     pointers = [t.data_ptr() for t in tensors]
-    state = compress_(row.op, tensors, state)
+    state = compress_(op, tensors, state)
     assert pointers == [t.data_ptr() for t in tensors]
     assert all(torch.equal(t, w) for t, w in zip(tensors, written.values(), strict=True))
     assert torch.equal(state.written.step, after.written.step)
@@ -251,7 +258,7 @@ def test_order_is_kept(w):
 def test_a_set_is_its_tensors(tensors):
     """What looks at each tensor alone writes a set as if each were alone."""
     for row in each(alone=True):
-        together, state = apply_to(row.op, *tensors)
+        together, state = apply_to(row.of(len(tensors)), *tensors)
         for i, w in enumerate(tensors):
             (alone,), its = apply_to(row.op, w)
             assert same_bits(together[i], alone)
@@ -264,7 +271,7 @@ def test_a_set_is_its_tensors(tensors):
 def test_counts(tensors):
     """The rows count what the tensors show: nonzero <= kept <= size."""
     for row in each():
-        written, state = apply_to(row.op, *tensors)
+        written, state = apply_to(row.of(len(tensors)), *tensors)
         kept, nonzero = state.written.kept.tolist(), state.written.nonzero.tolist()
         assert nonzero == [np.count_nonzero(w) for w in written]
         sizes = [w.size for w in written]
@@ -275,7 +282,7 @@ def test_counts(tensors):
 @over()
 def test_rows_have_their_types(row):
     """One row a tensor in every column, of the types that are promised."""
-    _, state = apply_to(row.op, *(sample(n).numpy() for n in (5, 1, 0)))
+    _, state = apply_to(row.of(3), *(sample(n).numpy() for n in (5, 1, 0)))
     types = {"threshold": torch.float32, "step": torch.float32, "kept": torch.int64}
     types |= {"nonzero": torch.int64, "max_abs": torch.float32, "finite": torch.bool}
     for column, dtype in types.items():
@@ -310,7 +317,7 @@ def test_empty(row):
     for shape in [(0,), (2, 0, 3)]:
         w = np.zeros(shape, np.float32)
         (alone,), state = apply_to(row.op, w)
-        (_, beside), _ = apply_to(row.op, sample(4).numpy(), w)
+        (_, beside), _ = apply_to(row.of(2), sample(4).numpy(), w)
         assert alone.shape == beside.shape == shape
         assert (state.written.kept.item(), state.written.step.item()) == (0, 0)
 
@@ -337,12 +344,13 @@ def test_what_is_not_finite_is_refused(row):
         weights = {name: sample(5).to(dtype) for name in ("conv.weight", "fc.weight", "fc.bias")}
         weights["fc.weight"][2] = value
         before = {name: w.clone() for name, w in weights.items()}
-        state = row.op.init(weights)
+        op = row.of(len(weights))
+        state = op.init(weights)
         with pytest.raises(NonFiniteError, match=r"weights of fc\.weight are NaN or inf") as error:
-            row.op.apply(weights, state)
+            op.apply(weights, state)
         assert "conv.weight" not in str(error.value)
         with pytest.raises(NonFiniteError, match="nothing was compressed"):
-            compress_(row.op, list(weights.values()), state)
+            compress_(op, list(weights.values()), state)
         assert all(w.equal(before[n]) or n == "fc.weight" for n, w in weights.items())
 
 
@@ -354,9 +362,10 @@ def test_what_is_not_finite_is_refused(row):
 def test_codes_decode_to_what_was_written(tensors):
     """decode(encode(...)) is the written weights, bit for bit, with the asked bits and counts."""
     for row in each():
-        written, state = apply_to(row.op, *tensors)
+        op = row.of(len(tensors))
+        written, state = apply_to(op, *tensors)
         named = {f"w{i}": torch.from_numpy(w) for i, w in enumerate(written)}
-        for i, encoded in enumerate(row.op.encode(named, state).values()):
+        for i, encoded in enumerate(op.encode(named, state).values()):
             assert same_bits(decode(encoded), written[i])
             assert encoded.bits == row.op.bits
             assert encoded.kept == state.written.kept[i]
@@ -377,8 +386,9 @@ def test_ordinary_weights_get_integer_codes(row):
 def test_codes_of_other_types(row):
     """Codes of weights of another type decode to those weights too."""
     weights = {str(dtype): sample(8, 7).to(dtype) for dtype in DTYPES}
-    written, state = row.op.apply(weights, row.op.init(weights))
-    for name, encoded in row.op.encode(written, state).items():
+    op = row.of(len(weights))
+    written, state = op.apply(weights, op.init(weights))
+    for name, encoded in op.encode(written, state).items():
         w = written[name]
         assert torch.equal(torch.from_numpy(decode(encoded)).to(w.dtype), w)
 

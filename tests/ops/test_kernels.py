@@ -200,9 +200,11 @@ def test_whole_passes_are_the_same(row):
     rng = np.random.default_rng(8)
     arrays = [rng.standard_normal(s).astype(np.float32) for s in ((64, 31), (5,), (), (20_000,))]
 
+    op = row.of(len(arrays))
+
     def work():
         weights = {str(i): t for i, t in enumerate(tensors(arrays))}
-        written, state = row.op.apply(weights, row.op.init(weights))
+        written, state = op.apply(weights, op.init(weights))
         rows = state.written
         return [*written.values(), rows.threshold, rows.step, rows.kept, rows.nonzero]
 
@@ -306,10 +308,11 @@ def test_what_shadows_are_spared(row, spared):
     arrays = [rng.standard_normal(s).astype(np.float32) for s in ((5, 4), (3,), (0,))]
     before, weights = tensors(arrays), tensors(arrays)
     named = {str(i): w for i, w in enumerate(weights)}
-    state = row.op.init(named)
-    plain, _ = row.op.apply(named, state)
+    op = row.of(len(named))
+    state = op.init(named)
+    plain, _ = op.apply(named, state)
     shadows = [torch.full_like(w, 9.0) for w in weights]
-    after = compress_(row.op, weights, state, shadows=shadows, spared=spared)
+    after = compress_(op, weights, state, shadows=shadows, spared=spared)
     assert all(alike(a, b) for a, b in zip(weights, plain.values(), strict=True))
     if spared == "everything":
         assert all(alike(a, b) for a, b in zip(shadows, before, strict=True))
@@ -343,8 +346,9 @@ def test_unchecked_passes_flag_what_is_not_finite(row):
     if row.alone:
         alone = row.op(good)
         bad = torch.tensor([1.0, np.inf, 2.0])
-        state = row.op.init({"good": good, "bad": bad})
-        state = compress_(row.op, [good, bad], state, check=False)
+        op = row.of(2)
+        state = op.init({"good": good, "bad": bad})
+        state = compress_(op, [good, bad], state, check=False)
         assert state.written.finite.tolist() == [True, False]
         assert torch.equal(good, alone)
 

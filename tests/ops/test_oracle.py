@@ -16,8 +16,9 @@ pytestmark = pytest.mark.usefixtures("backend")
 def check(row, tensors):
     """Compare values, masks and records of one pass with the oracle's."""
     named = {f"w{i}": torch.from_numpy(w) for i, w in enumerate(tensors)}
-    noise = noise_of(row.op.init(named), tensors)
-    written, state = apply_to(row.op, *tensors)
+    op = row.of(len(tensors))
+    noise = noise_of(op.init(named), tensors)
+    written, state = apply_to(op, *tensors)
     values, masks = expected(tensors, state.written, noise=noise, **row.settings)
     for mine, theirs in zip(values, written, strict=True):
         assert same_bits(mine, theirs)

@@ -49,6 +49,7 @@ from espalier.export.c.text import (
     activated,
     array,
     comment,
+    function_text,
     indented,
     literal,
     offset_type,
@@ -98,18 +99,8 @@ class Writer:
         restrict = "" if isinstance(getattr(step, "weights", None), PackedWeights) else "restrict "
         sources = len(step.sources) if isinstance(step, ElementwiseStep | ConcatStep) else 1
         inputs = ", ".join(f"const float *{restrict}x{i or ''}" for i in range(sources))
-        self.parts.append(
-            "\n".join(
-                [
-                    comment(f"{step.node}: {_title(step)}"),
-                    f"static void {function}({inputs}, float *{restrict}y)",
-                    "{",
-                    *indented(body),
-                    "}",
-                    "",
-                ]
-            )
-        )
+        written = function_text(f"{function}({inputs}, float *{restrict}y)", body)
+        self.parts.append(comment(f"{step.node}: {_title(step)}") + "\n" + written)
 
     def pointer(self, buffer: Buffer) -> str:
         """Return where a buffer begins."""

@@ -57,7 +57,15 @@ from espalier.export.c.steps import (
     TurnStep,
 )
 from espalier.export.c.targets import Target
-from espalier.export.c.text import array, comment, indented, integer_type, offset_type, seen_as
+from espalier.export.c.text import (
+    array,
+    comment,
+    function_text,
+    indented,
+    integer_type,
+    offset_type,
+    seen_as,
+)
 from espalier.export.integer.fixed import Fixed
 from espalier.export.integer.grids import Grid
 from espalier.export.integer.plan import (
@@ -102,18 +110,9 @@ class IntegerWriter:
         )
         if isinstance(step, PatchesStep):
             inputs += f", {self._kind(step.source)} *restrict scratch"
-        self.parts.append(
-            "\n".join(
-                [
-                    comment(f"{step.node}: {self._title(step)}"),
-                    f"static void {function}({inputs}, {self._kind(step.output)} *restrict y)",
-                    "{",
-                    *indented(body),
-                    "}",
-                    "",
-                ]
-            )
-        )
+        kind = self._kind(step.output)
+        written = function_text(f"{function}({inputs}, {kind} *restrict y)", body)
+        self.parts.append(comment(f"{step.node}: {self._title(step)}") + "\n" + written)
 
     def pointer(self, buffer: Buffer) -> str:
         """Return where a buffer begins, of the type of its elements."""
@@ -179,18 +178,8 @@ class IntegerWriter:
         """Write the first step for callers that have integers."""
         kind, ends = self._kind(output), f"{self.name.upper()}_INPUT"
         lines = held_lines(output.layout, f"{ends}_LOW", f"{ends}_HIGH", kind)
-        self.parts.append(
-            "\n".join(
-                [
-                    f"static void {self.name}_0_integers(const {kind} *restrict x, "
-                    f"{kind} *restrict y)",
-                    "{",
-                    *indented(lines),
-                    "}",
-                    "",
-                ]
-            )
-        )
+        inputs = f"const {kind} *restrict x, {kind} *restrict y"
+        self.parts.append(function_text(f"{self.name}_0_integers({inputs})", lines))
 
     def _fixed(self, function: str, fixed: Fixed) -> None:
         """Write a multiplier, an offset and a shift for each channel."""

@@ -13,6 +13,7 @@ __all__ = [
     "activated",
     "array",
     "comment",
+    "function_text",
     "indented",
     "integer_type",
     "literal",
@@ -76,6 +77,11 @@ def comment(text: str) -> str:
 def indented(lines: Iterable[str], depth: int = 1) -> list[str]:
     """Move lines to the right."""
     return [f"{'    ' * depth}{line}" if line else line for line in lines]
+
+
+def function_text(signature: str, body: Iterable[str]) -> str:
+    """Write a function of one file, its name with its arguments given."""
+    return "\n".join([f"static void {signature}", "{", *indented(body), "}", ""])
 
 
 def activated(variable: str, activation: Activation | None) -> str:

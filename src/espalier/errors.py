@@ -60,6 +60,10 @@ class DeadLayerError(EspalierError):
     """A layer lost all of its weights and the caller asked for an error."""
 
 
+class BudgetWarning(UserWarning):
+    """What was asked for can't be used up: a network takes less than its budget, whole."""
+
+
 class DeadLayerWarning(UserWarning):
     """A layer lost all of its weights."""
 

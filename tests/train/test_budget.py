@@ -1,5 +1,6 @@
 """A size in bytes is met by the file itself, the first time."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from espalier.errors import ConfigError, StoppedError
+from espalier.errors import BudgetWarning, ConfigError, StoppedError
 from espalier.models import MODELS
 from espalier.records import RunSpec, read_epochs
 from espalier.train import RunDirectory, packed_run, verify_run
@@ -135,9 +136,25 @@ def test_what_can_not_be_met_is_refused_before_training(
     assert not (tmp_path / "run").exists()
 
     nearest = int(str(caught.value).rpartition("Give at ")[2].split()[1].rstrip(".,"))
-    size = run_tiny(budget_spec(nearest, epochs=1), tmp_path / "run").size_bytes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BudgetWarning)  # trained, the whole network takes less
+        size = run_tiny(budget_spec(nearest, epochs=1), tmp_path / "run").size_bytes
     assert size is not None
     assert size <= nearest
+
+
+def test_a_budget_that_the_trained_network_does_not_fill_is_said(tmp_path: Path) -> None:
+    """Fresh weights are spread evenly and take more: once, with the bits that would fill it."""
+    spec = budget_spec(5800, lr=0.05, weight_decay=0.1)
+    with pytest.warns(
+        BudgetWarning, match=r"whole network at 3 bits takes \d+ bytes by now"
+    ) as said:
+        result = run_tiny(spec, tmp_path / "run")
+
+    assert len(said) == 1
+    assert "more bits" in str(said[0].message)
+    assert result.best.density_mask == 1
+    assert (result.size_bytes or 0) < LOWEST * 5800
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A size in bytes: found by really packing the network, at the start and at each epoch's end."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from torch import nn
 from espalier import artifact, bridge
 from espalier.compressor import Compressor
 from espalier.compressor.retarget import compress_again, go_on_with, trial_codes
-from espalier.errors import ConfigError
+from espalier.errors import BudgetWarning, ConfigError
 from espalier.ops import Operator, Schedule
 from espalier.records import RunSpec
 from espalier.train.compression import density_ramp, operator_of
@@ -40,6 +41,8 @@ class ByteBudget:
     """What a weight of each parameter costs; empty where all cost the same."""
     density: float = FIRST_GUESS
     """That was found last."""
+    warned: bool = False
+    """Whether it was said that the whole network takes less."""
 
     @property
     def weights(self) -> int:
@@ -73,6 +76,9 @@ class ByteBudget:
             counts: the epoch's network must have the size: compress it anew with that density, and
                 keep that for the steps that follow. Otherwise the schedule leads there.
 
+        Where even the whole network takes less than 97 % of the size, which fresh weights did not,
+        that is said once.
+
         Raises:
             ConfigError: the network has no weight left that could go.
         """
@@ -83,11 +89,26 @@ class ByteBudget:
         go_on_with(self.compressor, self._there() if counts else self._on_the_way())
         if counts:
             compress_again(self.compressor)
+            self._tell_what_is_not_filled()
 
     def resume(self, density: float, *, counted: bool) -> None:
         """Go on where a checkpoint was saved: with its density, reached in an epoch or not yet."""
         self.density = density
         go_on_with(self.compressor, self._there() if counted else self._on_the_way())
+
+    def _tell_what_is_not_filled(self) -> None:
+        if self.warned or self.density < 1:
+            return
+        whole = self._size(self.weights)
+        if whole < LOWEST_SHARE * self._budget:
+            self.warned = True
+            warnings.warn(
+                f"max_bytes={self._budget}: the whole network at {self.spec.bits} bits takes "
+                f"{whole} bytes by now, so that nothing is pruned and {self._budget - whole} bytes "
+                f"stay unused. Give more bits to fill them, or at most {whole} bytes.",
+                BudgetWarning,
+                stacklevel=2,
+            )
 
     def _found(self, otherwise: str) -> float:
         weights = self.weights

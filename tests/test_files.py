@@ -42,6 +42,27 @@ def test_a_full_disk_leaves_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSPC])
+def test_file_systems_that_sync_no_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Some of those in networks say so; the file is in place. Other failures are told."""
+    sync = os.fsync
+
+    def files_only(handle: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{handle}"):  # noqa: PTH112
+            raise OSError(number, os.strerror(number))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    if number == errno.ENOSPC:
+        with pytest.raises(StorageError, match=r"a.json: No space left"):
+            write_atomically(tmp_path / "a.json", b"new")
+    else:
+        write_atomically(tmp_path / "a.json", b"new")
+    assert (tmp_path / "a.json").read_bytes() == b"new"
+
+
 def test_a_full_disk_leaves_the_lines_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

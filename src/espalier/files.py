@@ -18,6 +18,8 @@ __all__ = ["append_line", "exclusive", "make_directory", "write_atomically"]
 LOCK = ".lock"
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 """What file systems without locks answer."""
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
+"""What file systems answer that bring no directory to the disk."""
 
 
 def make_directory(path: Path) -> None:
@@ -115,13 +117,16 @@ def _write_all(handle: int, content: bytes) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Bring the move itself to the disk, where the system can open directories."""
+    """Bring the move itself to the disk, where the system can do that."""
     try:
         handle = os.open(directory, os.O_RDONLY)
     except OSError:
         return
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
     finally:
         os.close(handle)
 

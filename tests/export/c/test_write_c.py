@@ -224,6 +224,29 @@ def test_names_of_layers_cannot_break_comments(tmp_path: Path) -> None:
     assert "ok" in check(build(directory, "gcc", []))
 
 
+def test_the_header_has_preparation_and_classes(tmp_path: Path) -> None:
+    """As constants that code can take, whatever the classes are called."""
+    classes = ("cat", 'a "dog"', "\\ ??/ é")
+    graph = replace(GRAPHS["plain"](), mean=(0.5, 0.25, 1e-9), std=(0.125, 2.0, 3.0))
+    directory = write_c(replace(graph, classes=classes), tmp_path / "net")
+    (directory / "net_test.c").write_text(
+        """#include "net.h"
+#include <stdio.h>
+static const float mean[] = NET_MEAN, std[] = NET_STD;
+static const char *const classes[] = NET_CLASSES;
+int main(void)
+{
+    for (int i = 0; i < 3; i++)
+        printf("%g %g %s\\n", (double)mean[i], (double)std[i], classes[i]);
+    return 0;
+}
+"""
+    )
+    for name in ("gcc", "clang"):
+        said = check(build(directory, name, []))
+        assert said.splitlines() == ["0.5 0.125 cat", '0.25 2 a "dog"', "1e-09 3 \\ ??/ é"]
+
+
 def test_a_second_export_replaces_the_first(tmp_path: Path) -> None:
     """What the last export made is all that is there."""
     write_c(GRAPHS["plain"](), tmp_path / "net", name="old")

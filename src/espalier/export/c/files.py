@@ -7,7 +7,7 @@ import numpy as np
 from espalier.export.c.functions import Writer
 from espalier.export.c.integer_functions import IntegerWriter
 from espalier.export.c.steps import ConcatStep, ElementwiseStep, PatchesStep, Program, Step
-from espalier.export.c.text import array, comment, literal
+from espalier.export.c.text import array, comment, initializer, literal, quoted
 from espalier.export.integer.plan import IntegerPlan
 from espalier.export.integer.run import run_integer
 from espalier.export.reference import run
@@ -65,7 +65,7 @@ def _header(program: Program, name: str, plan: IntegerPlan | None) -> str:
         comment(f"Floats of an output, {list(graph.output.shape)} in C order."),
         f"#define {upper}_OUTPUT_SIZE {prod(graph.output.shape)}",
         "",
-        *_preprocessing(program),
+        *_preprocessing(program, upper),
         *([] if plan is None else _integers(name, plan)),
         "/* Run the network. Returns 0, or 1 where a pointer is null.",
         "   Calls with arenas of their own may run at the same time. */",
@@ -81,13 +81,20 @@ def _header(program: Program, name: str, plan: IntegerPlan | None) -> str:
     return "\n".join(lines)
 
 
-def _preprocessing(program: Program) -> list[str]:
-    graph = program.graph
-    if not graph.mean:
-        return []
-    pairs = zip(graph.mean, graph.std, strict=True)
-    words = "; ".join(f"(x - {mean:.6g}) / {std:.6g}" for mean, std in pairs)
-    return [comment(f"Inputs are scaled to [0, 1], then by channel: {words}"), ""]
+def _preprocessing(program: Program, upper: str) -> list[str]:
+    graph, lines = program.graph, []
+    if graph.mean:
+        mean, std = (initializer(map(literal, values)) for values in (graph.mean, graph.std))
+        lines += [
+            "/* An input is scaled to [0, 1], then (x - mean) / std by channel. */",
+            f"#define {upper}_MEAN {mean}",
+            f"#define {upper}_STD {std}",
+            "",
+        ]
+    if graph.classes:
+        names = initializer(map(quoted, graph.classes))
+        lines += ["/* Names of the outputs. */", f"#define {upper}_CLASSES {names}", ""]
+    return lines
 
 
 def _integers(name: str, plan: IntegerPlan) -> list[str]:

@@ -15,9 +15,11 @@ __all__ = [
     "comment",
     "function_text",
     "indented",
+    "initializer",
     "integer_type",
     "literal",
     "offset_type",
+    "quoted",
     "seen_as",
 ]
 
@@ -66,6 +68,22 @@ def array(kind: str, name: str, values: NDArray[Any] | Sequence[float]) -> str:
             line = "   "
         line += f" {word},"
     return "\n".join([*lines, line, "};", ""])
+
+
+def initializer(words: Iterable[str]) -> str:
+    """Write what a macro stands for to fill an array, on as many lines as it takes."""
+    lines = ["{"]
+    for word in words:
+        if len(lines[-1]) + len(word) + 4 > LINE:
+            lines.append("   ")
+        lines[-1] += f" {word},"
+    return " \\\n".join(lines) + " }"
+
+
+def quoted(text: str) -> str:
+    """Write a string literal of its UTF-8, whatever it holds."""
+    plain = {*range(32, 127)} - set(b'"\\?')
+    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
 
 
 def comment(text: str) -> str:

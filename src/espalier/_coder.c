@@ -10,32 +10,45 @@ enum { START_LEAST = 64, START_MOST = 65500 };
 enum { EXPONENTS = 64, STEPS = 16, TREE = 8, TREE_BITS = 3, EXPONENT_MAX = 62 };
 enum { NEIGHBOURS = 9, GRADES = 32, POSITIONS = 64, COUNTS = 16, HISTORY = 256, CLASSES = 9 };
 
-/* A neighbour's code in a byte: 0 for a zero, else its magnitude's class 1 .. 8, and its sign. */
-enum { CLASS = 15, NEGATIVE = 16 };
+/* A neighbour's code in a byte, 0 for a zero: the class of its magnitude, 1 to 8, in four bits, its
+ * sign (1 positive, 2 negative) in two and its weight (1 small, 2 large) in the top two. */
+enum { CLASS = 15, SIGN_SHIFT = 4, SIGN = 3, WEIGHT_SHIFT = 6, LARGE_SHIFT = 7 };
+enum { SMALL_MOST = 2, SYMBOL = 1 << WEIGHT_SHIFT | 1 << SIGN_SHIFT | 1 }; /* of a mask alone */
 
-INLINE uint32_t class_of(uint8_t symbol)
+INLINE uint8_t symbol_of(uint64_t magnitude, int negative)
+{
+    uint32_t class = 1 + (uint32_t)(magnitude < 7 ? magnitude : 7);
+
+    return (uint8_t)(class | (1u + (uint32_t)negative) << SIGN_SHIFT |
+                     (1u + (class > SMALL_MOST)) << WEIGHT_SHIFT);
+}
+
+INLINE uint32_t class_of(uint32_t symbol)
 {
     return symbol & CLASS;
 }
 
-INLINE uint32_t sign_of(uint8_t symbol) /* 0 none, 1 positive, 2 negative */
+INLINE uint32_t sign_of(uint32_t symbol)
 {
-    return symbol == 0 ? 0 : symbol & NEGATIVE ? 2 : 1;
+    return symbol >> SIGN_SHIFT & SIGN;
 }
 
-INLINE uint32_t weight_of(uint8_t symbol) /* 0 zero, 1 small, 2 large */
+INLINE uint32_t weight_of(uint32_t symbol)
 {
-    uint32_t found = class_of(symbol);
+    return symbol >> WEIGHT_SHIFT;
+}
 
-    return found < 2 ? found : found > 2 ? 2 : 1;
+INLINE uint32_t is_large(uint32_t symbol)
+{
+    return symbol >> LARGE_SHIFT;
 }
 
 typedef struct {
     uint32_t at;      /* in the row */
-    uint32_t kernel;  /* which kernel of the row */
+    int32_t above;    /* of the neighbour above; -1, where a zero lies, if there is none */
     Cell cell;
     uint8_t position; /* in the kernel */
-    uint8_t has_above;
+    uint8_t begins;   /* whether it is the first of its kernel that is left */
     uint8_t mean;     /* of the classes of its nonzeros */
 } Column;
 
@@ -46,8 +59,8 @@ typedef struct {
     Cell sign_across[9], sign_back[27];
     Cell exponent_near[CLASSES * CLASSES][STEPS], exponent_column[CLASSES * 8][STEPS];
     Cell tree[5][EXPONENTS][TREE];
-    int32_t mask_weights[4], sign_weights[2], exponent_weights[STEPS][2];
-    int32_t tree_weights[EXPONENTS][2];
+    int64_t mask_weights[4], sign_weights[2], exponent_weights[STEPS][2];
+    int64_t tree_weights[EXPONENTS][2];
     Column *columns;
     size_t column_count;
     uint8_t *rows;     /* whether a row has any nonzero */
@@ -58,19 +71,18 @@ typedef struct {
 /* What one row needs. */
 typedef struct {
     Cell cell;
-    uint32_t kernel, count, history, last;
-    uint8_t last_sign;
+    uint32_t count, history, last, last_sign;
 } Row;
 
 static void cells_fill(Cell *cells, size_t count, uint32_t p)
 {
     for (size_t i = 0; i < count; i++)
-        cells[i] = (Cell){.p = (uint16_t)p};
+        cells[i] = cell_of(p);
 }
 
 #define FILL(cells, p) cells_fill((Cell *)(cells), sizeof(cells) / sizeof(Cell), p)
 
-static void weights_fill(int32_t *weights, size_t count, int32_t value)
+static void weights_fill(int64_t *weights, size_t count, int64_t value)
 {
     for (size_t i = 0; i < count; i++)
         weights[i] = value;
@@ -116,12 +128,26 @@ static Model *model_new(const Matrix *matrix)
     return model;
 }
 
+static void column_add(Model *model, const Matrix *matrix, uint32_t at)
+{
+    uint32_t kernel = matrix->kernel_rows * matrix->kernel_columns, position = at % kernel;
+    size_t count = model->column_count++;
+    Column *column = &model->columns[count];
+
+    *column = (Column){.at = at, .above = (int32_t)at - 2};
+    column->position = (uint8_t)(position < POSITIONS ? position : POSITIONS - 1);
+    column->begins = count == 0 || column[-1].at / kernel != at / kernel;
+    if (matrix->kernel_rows > 1)
+        column->above = (int32_t)at - (int32_t)matrix->kernel_columns;
+    if (matrix->kernel_rows > 1 && position < matrix->kernel_columns)
+        column->above = -1;
+}
+
 /* Which rows and columns hold a nonzero: a bit each, in the context of the one before. */
 INLINE void flags_walk(Model *model, const Matrix *matrix, const uint8_t *mask, Range *range,
                        const int reading)
 {
     uint64_t rows = matrix->rows, columns = matrix->columns;
-    uint32_t kernel = matrix->kernel_rows * matrix->kernel_columns;
     uint8_t *used = model->lines[0];
     int before = 1;
 
@@ -137,15 +163,9 @@ INLINE void flags_walk(Model *model, const Matrix *matrix, const uint8_t *mask, 
     }
     before = 1;
     for (uint64_t c = 0; c < columns; c++) {
-        uint32_t position = (uint32_t)(c % kernel);
         before = code_single(range, &model->flags[1][before], used[c], reading);
         if (before)
-            model->columns[model->column_count++] = (Column){
-                .at = (uint32_t)c,
-                .kernel = (uint32_t)(c / kernel),
-                .position = (uint8_t)(position < POSITIONS ? position : POSITIONS - 1),
-                .has_above = position >= matrix->kernel_columns,
-            };
+            column_add(model, matrix, (uint32_t)c);
     }
     memset(used, 0, (size_t)columns);
 }
@@ -164,45 +184,30 @@ static uint32_t start_of(const Model *model, const Matrix *matrix)
 }
 
 typedef struct {
-    uint8_t left, before, above, beyond; /* symbols around one weight */
+    uint32_t left, before, above, beyond; /* symbols around one weight */
 } Around;
 
-INLINE Around around(const Model *model, const Matrix *matrix, const Column *column)
-{
-    const uint8_t *line = model->lines[0] + column->at;
-    uint32_t kernel = matrix->kernel_rows * matrix->kernel_columns;
-    Around found = {.left = line[-1], .before = model->lines[1][column->at]};
-
-    if (matrix->kernel_rows > 1)
-        found.above = column->has_above ? line[-(ptrdiff_t)matrix->kernel_columns] : 0;
-    else
-        found.above = line[-2];
-    found.beyond = kernel > 1 ? line[-(ptrdiff_t)kernel] : model->lines[2][column->at];
-    return found;
-}
-
-INLINE int mask_bit(Model *model, const Matrix *matrix, Row *row, Column *column,
-                    const Around *near, Range *range, int bit, const int reading)
+INLINE int mask_bit(Model *model, Row *row, Column *column, const Around *near, Range *range,
+                    int bit, const int has_kernels, const int reading)
 {
     uint32_t around = weight_of(near->left) + weight_of(near->before) + weight_of(near->above) +
                       weight_of(near->beyond);
-    uint32_t kernel = (uint32_t)POSITIONS * COUNTS + row->history;
-    Cell *cells[4];
+    uint32_t context = POSITIONS * COUNTS + row->history;
+    Mix mix = {.weights = model->mask_weights};
 
-    if (matrix->kernel_rows * matrix->kernel_columns > 1) {
-        if (column->kernel != row->kernel) {
-            row->kernel = column->kernel;
-            row->count = 0;
-        }
-        kernel = column->position * (uint32_t)COUNTS + row->count;
+    if (has_kernels) {
+        row->count = column->begins ? 0 : row->count;
+        context = column->position * (uint32_t)COUNTS + row->count;
     }
-    cells[0] = &row->cell;
-    cells[1] = &column->cell;
-    cells[2] = &model->kernel[kernel];
-    cells[3] = &model->near[around * GRADES + cell_grade(&column->cell)];
-    bit = code_mixed(range, model->mask_weights, cells, 4, bit, reading);
-    row->count += bit && row->count < COUNTS - 1;
-    row->history = (row->history << 1 | (uint32_t)bit) & (HISTORY - 1);
+    mix.cells[0] = &row->cell;
+    mix.cells[1] = &column->cell;
+    mix.cells[2] = &model->kernel[context];
+    mix.cells[3] = &model->near[around * GRADES + cell_grade(&column->cell)];
+    bit = code_guessed(range, mix, 4, bit, reading);
+    if (has_kernels)
+        row->count += bit && row->count < COUNTS - 1;
+    else
+        row->history = (row->history << 1 | (uint32_t)bit) & (HISTORY - 1);
     return bit;
 }
 
@@ -211,45 +216,52 @@ INLINE int sign_bit(Model *model, const Row *row, const Around *near, Range *ran
 {
     uint32_t across = sign_of(near->left) * 3 + sign_of(near->above);
     uint32_t back = sign_of(near->before) * 9 + sign_of(near->beyond) * 3 + row->last_sign;
-    Cell *cells[2] = {&model->sign_across[across], &model->sign_back[back]};
+    Mix mix = {model->sign_weights, {&model->sign_across[across], &model->sign_back[back]}, {0}};
 
-    return code_mixed(range, model->sign_weights, cells, 2, bit, reading);
+    return code_unguessed(range, mix, 2, bit, reading);
 }
 
-/* magnitude + 1 as its highest bit's place, in unary, and the bits below, from the top. */
-INLINE uint64_t magnitude(Model *model, const Row *row, const Column *column, const Around *near,
-                          Range *range, uint64_t value, CoderStatus *status, const int reading)
+/* The place of a number's highest bit, in unary. */
+INLINE uint32_t exponent_walk(Model *model, const Row *row, const Column *column,
+                              const Around *near, Range *range, uint64_t number,
+                              CoderStatus *status, const int reading)
 {
     Cell *close = model->exponent_near[class_of(near->above) * CLASSES + row->last];
     Cell *down = model->exponent_column[column->mean * 8u + (cell_grade(&row->cell) >> 2)];
-    uint32_t where = (class_of(near->left) > 2) + 2u * (class_of(near->before) > 2);
-    uint32_t exponent = 0, node = 1;
-    uint64_t number = 1;
-    int bit;
+    uint32_t exponent = 0;
 
-    for (;; exponent++) {
-        uint32_t step = exponent < STEPS ? exponent : STEPS - 1;
-        Cell *cells[2] = {&close[step], &down[step]};
-        bit = code_mixed(range, model->exponent_weights[step], cells, 2,
-                         reading ? 0 : (value + 1) >> exponent > 1, reading);
-        if (!bit)
-            break;
+    for (size_t step = 0;; exponent++, step += step < STEPS - 1) {
+        Mix mix = {model->exponent_weights[step], {&close[step], &down[step]}, {0}};
+        int bit = reading ? 0 : number >> exponent > 1;
+        if (!code_guessed(range, mix, 2, bit, reading))
+            return exponent;
         if (exponent == EXPONENT_MAX) {
             *status = CODER_TOO_LARGE;
             return 0;
         }
     }
-    for (uint32_t i = exponent; i-- > 0; number = number << 1 | (uint64_t)bit) {
-        bit = reading ? 0 : (int)((value + 1) >> i & 1);
-        if (exponent - i > TREE_BITS) {
-            bit = range_bit(range, 32768, bit, reading);
-            continue;
+}
+
+/* The bits below a number's highest, from the top; return the number. */
+INLINE uint64_t bits_walk(Model *model, uint32_t exponent, const Around *near, Range *range,
+                          uint64_t number, const int reading)
+{
+    uint32_t where = 1 + is_large(near->left) + 2u * is_large(near->before);
+    uint64_t known = 1; /* its top bits; while they are few, the node of the tree */
+
+    for (uint32_t below = exponent; below-- > 0;) {
+        int bit = reading ? 0 : (int)(number >> below & 1);
+        if (known >> TREE_BITS) {
+            bit = range_bit_unguessed(range, 32768, bit, reading);
+        } else {
+            Cell *shared = &model->tree[0][exponent][known];
+            Cell *own = &model->tree[where][exponent][known];
+            Mix mix = {model->tree_weights[exponent], {shared, own}, {0}};
+            bit = code_unguessed(range, mix, 2, bit, reading);
         }
-        Cell *cells[2] = {&model->tree[0][exponent][node], &model->tree[1 + where][exponent][node]};
-        bit = code_mixed(range, model->tree_weights[exponent], cells, 2, bit, reading);
-        node = node << 1 | (uint32_t)bit;
+        known = known << 1 | (uint64_t)bit;
     }
-    return number - 1;
+    return known;
 }
 
 INLINE int64_t code_walk(Model *model, const Matrix *matrix, Row *row, Column *column,
@@ -258,43 +270,51 @@ INLINE int64_t code_walk(Model *model, const Matrix *matrix, Row *row, Column *c
 {
     int negative = !reading && code < 0;
     uint64_t offset = (uint64_t)matrix->offset, value = 0;
+    uint32_t exponent;
     uint8_t symbol;
 
     if (!reading)
         value = (negative ? 0 - (uint64_t)code : (uint64_t)code) - offset;
     if (matrix->is_signed)
         negative = sign_bit(model, row, near, range, negative, reading);
-    value = magnitude(model, row, column, near, range, value, status, reading);
-    if (value > (UINT64_C(1) << 62) - offset) {
+    exponent = exponent_walk(model, row, column, near, range, value + 1, status, reading);
+    value = bits_walk(model, exponent, near, range, value + 1, reading) - 1;
+    if (*status || value > (UINT64_C(1) << 62) - offset) {
         *status = CODER_TOO_LARGE;
         return 0;
     }
-    symbol = (uint8_t)(1 + (value < 7 ? value : 7));
-    row->last = symbol < 8 ? symbol : 7;
-    row->last_sign = (uint8_t)(1 + negative);
-    column->mean = (uint8_t)((column->mean + symbol + 1u) >> 1);
-    model->lines[0][column->at] = (uint8_t)(symbol | (negative ? NEGATIVE : 0));
+    symbol = symbol_of(value, negative);
+    row->last = class_of(symbol) < 7 ? class_of(symbol) : 7;
+    row->last_sign = sign_of(symbol);
+    column->mean = (uint8_t)((column->mean + class_of(symbol) + 1) >> 1);
+    model->lines[0][column->at] = symbol;
     return negative ? -(int64_t)(value + offset) : (int64_t)(value + offset);
 }
 
 INLINE CoderStatus row_walk(Model *model, const Matrix *matrix, uint32_t start, uint8_t *mask,
-                            int64_t *codes, uint64_t *found, Range *range, const int reading)
+                            int64_t *codes, uint64_t *found, Range *range,
+                            const int has_kernels, const int reading)
 {
-    Row row = {.cell = {.p = (uint16_t)start}, .kernel = UINT32_MAX};
+    Row row = {.cell = cell_of(start)};
     CoderStatus status = CODER_DONE;
+    uint8_t *line = model->lines[0];
+    const uint8_t *before = model->lines[1], *beyond = model->lines[2];
 
+    if (has_kernels)
+        beyond = line - (ptrdiff_t)(matrix->kernel_rows * matrix->kernel_columns);
     for (size_t i = 0; i < model->column_count; i++) {
         Column *column = &model->columns[i];
-        Around near = around(model, matrix, column);
-        int bit = reading ? 0 : mask[column->at];
-        bit = mask_bit(model, matrix, &row, column, &near, range, bit, reading);
+        size_t at = column->at;
+        const Around near = {line[(ptrdiff_t)at - 1], before[at], line[column->above], beyond[at]};
+        int bit = reading ? 0 : mask[at];
+        bit = mask_bit(model, &row, column, &near, range, bit, has_kernels, reading);
         if (!bit)
             continue;
         if (*found == matrix->nonzero)
             return CODER_TOO_MANY;
         if (reading)
-            mask[column->at] = 1;
-        model->lines[0][column->at] = 1;
+            mask[at] = 1;
+        line[at] = SYMBOL;
         if (matrix->has_codes) {
             int64_t code = reading ? 0 : codes[*found];
             code = code_walk(model, matrix, &row, column, &near, range, code, &status, reading);
@@ -313,7 +333,7 @@ INLINE CoderStatus context_walk(const Matrix *matrix, uint8_t *mask, int64_t *co
 {
     Model *model = model_new(matrix);
     uint64_t found = 0;
-    uint32_t start;
+    uint32_t start, kernel = matrix->kernel_rows * matrix->kernel_columns;
     CoderStatus status;
     Range range;
 
@@ -325,18 +345,22 @@ INLINE CoderStatus context_walk(const Matrix *matrix, uint8_t *mask, int64_t *co
     FILL(model->near, start);
     FILL(model->kernel, start);
     for (size_t i = 0; i < model->column_count; i++)
-        model->columns[i].cell.p = (uint16_t)start;
+        model->columns[i].cell = cell_of(start);
     for (uint64_t r = 0; r < matrix->rows && !status; r++) {
         if (!model->rows[r])
             continue;
-        status = row_walk(model, matrix, start, mask + r * matrix->columns, codes, &found, &range,
-                          reading);
+        uint8_t *row = mask + r * matrix->columns;
+        status = kernel > 1
+                     ? row_walk(model, matrix, start, row, codes, &found, &range, 1, reading)
+                     : row_walk(model, matrix, start, row, codes, &found, &range, 0, reading);
         uint8_t *oldest = model->lines[2];
         model->lines[2] = model->lines[1];
         model->lines[1] = model->lines[0];
         model->lines[0] = memset(oldest, 0, (size_t)matrix->columns);
     }
     model_free(model);
+    if (reading)
+        stream->at = range_used(&range);
     if (reading && range.overrun)
         return CODER_ENDS_EARLY;
     if (!status)

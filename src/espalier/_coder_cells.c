@@ -7,9 +7,7 @@ static const uint32_t KNOTS[33] = {
     62428, 63615, 64357, 64816, 65097, 65269, 65374, 65438, 65476, 65500, 65514,
 };
 
-uint32_t squash_table[2 * LOGIT_MAX + 2];
-int16_t stretch_table[4096];
-uint32_t rate_table[SEEN_MAX + 1];
+Tables coder_tables;
 
 void coder_prepare(void)
 {
@@ -18,14 +16,14 @@ void coder_prepare(void)
     for (int x = -LOGIT_MAX; x <= LOGIT_MAX; x++) {
         uint32_t at = (uint32_t)(x + 2048), knot = at >> 7, part = at & 127;
         uint32_t p = (KNOTS[knot] * (128 - part) + KNOTS[knot + 1] * part + 64) >> 7;
-        squash_table[at] = p;
+        coder_tables.squash[at] = (uint16_t)(p < P_LEAST ? P_LEAST : p > P_MOST ? P_MOST : p);
         for (; next <= p >> 4; next++)
-            stretch_table[next] = (int16_t)x;
+            coder_tables.stretch[next] = (int16_t)x;
     }
     for (; next < 4096; next++)
-        stretch_table[next] = LOGIT_MAX;
+        coder_tables.stretch[next] = LOGIT_MAX;
     for (uint32_t seen = 0; seen <= SEEN_MAX; seen++)
-        rate_table[seen] = 131072 / (2 * seen + 3);
+        coder_tables.rate[seen] = (uint16_t)(131072 / (2 * seen + 3));
 }
 
 void stream_free(Stream *stream)

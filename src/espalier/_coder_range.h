@@ -7,11 +7,13 @@
 #include <stdlib.h>
 
 #define INLINE static inline __attribute__((always_inline))
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 enum { SCALE_BITS = 16, RANGE_LEAST = 1 << 24 };
 
 typedef struct {
     Stream *stream;
+    const uint8_t *next, *end; /* readers: the bytes that are left */
     uint64_t low;     /* writers: start of the interval, with a bit for the carry */
     uint64_t pending; /* writers: bytes held back, since a carry may still change them */
     uint32_t range;
@@ -56,12 +58,10 @@ static inline void range_shift(Range *range)
     range->low = (range->low & 0x00ffffffu) << 8;
 }
 
-static inline uint8_t range_get(Range *range)
+INLINE uint8_t range_get(Range *range)
 {
-    Stream *stream = range->stream;
-
-    if (stream->at < stream->length)
-        return stream->bytes[stream->at++];
+    if (range->next < range->end)
+        return *range->next++;
     range->overrun = 1;
     return 0;
 }
@@ -70,9 +70,13 @@ static inline uint8_t range_get(Range *range)
 INLINE CoderStatus range_begin(Range *range, Stream *stream, const int reading)
 {
     *range = (Range){.stream = stream, .range = 0xffffffffu, .pending = 1};
-    for (int i = 0; reading && i < 4; i++)
+    if (!reading)
+        return CODER_DONE;
+    range->next = stream->bytes;
+    range->end = stream->bytes + stream->length;
+    for (int i = 0; i < 4; i++)
         range->code = range->code << 8 | range_get(range);
-    return reading && range->code == range->range ? CODER_STATE : CODER_DONE;
+    return range->code == range->range ? CODER_STATE : CODER_DONE;
 }
 
 INLINE void range_renew(Range *range, const int reading)
@@ -106,6 +110,21 @@ INLINE int range_bit(Range *range, uint32_t p, int bit, const int reading)
     return bit;
 }
 
+/* The same without a jump that depends on the bit: for bits that no processor can guess. */
+INLINE int range_bit_unguessed(Range *range, uint32_t p, int bit, const int reading)
+{
+    uint32_t bound = (range->range >> SCALE_BITS) * p, ones;
+
+    if (!reading)
+        return range_bit(range, p, bit, reading);
+    bit = range->code < bound;
+    ones = 0 - (uint32_t)bit;
+    range->code -= bound & ~ones;
+    range->range = (bound & ones) | ((range->range - bound) & ~ones);
+    range_renew(range, reading);
+    return bit;
+}
+
 /* Take the part [start, start + share) of 2^16 parts; the last part takes what rounding left. */
 INLINE void range_part(Range *range, uint32_t start, uint32_t share, const int reading)
 {
@@ -128,6 +147,11 @@ INLINE uint32_t range_find(const Range *range)
     return part < (1u << SCALE_BITS) ? part : (1u << SCALE_BITS) - 1;
 }
 
+INLINE size_t range_used(const Range *range) /* bytes; readers only */
+{
+    return (size_t)(range->next - range->stream->bytes);
+}
+
 INLINE CoderStatus range_end(Range *range, const int reading)
 {
     if (reading) {
@@ -135,7 +159,7 @@ INLINE CoderStatus range_end(Range *range, const int reading)
             return CODER_ENDS_EARLY;
         if (range->code)
             return CODER_STATE;
-        return range->stream->at < range->stream->length ? CODER_ENDS_LATE : CODER_DONE;
+        return range->next < range->end ? CODER_ENDS_LATE : CODER_DONE;
     }
     for (int i = 0; i < 5; i++)
         range_shift(range);

@@ -123,6 +123,7 @@ CoderStatus static_read(const Matrix *matrix, const Histogram *histogram, uint8_
         found++;
     }
     parts_free(&parts);
+    stream->at = range_used(&range);
     if (range.overrun)
         return CODER_ENDS_EARLY;
     if (!status)

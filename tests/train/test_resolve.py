@@ -1,6 +1,7 @@
 """A spec says everything that was left to defaults."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,27 @@ def test_a_network_with_another_number_of_classes_is_refused() -> None:
 
     with pytest.raises(ConfigError, match=r"output of shape \(1, 4\); expected \(1, 3\)"):
         build_network(spec, tiny_dataset(images=True))
+
+
+def test_a_last_batch_of_one_sample_that_no_network_can_normalize_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Normalized vectors need two samples in training; maps don't, nor do whole batches."""
+    (tmp_path / "own_nets.py").write_text(
+        "from torch import nn\n"
+        "def vectors(classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(192, classes), nn.BatchNorm1d(classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    data = tiny_dataset(images=True)  # 44 samples
+    spec = tiny_spec(model="own_nets:vectors", batch_size=43)
+    with pytest.raises(ConfigError, match=r"44 samples in batches of 43 .* one alone.*batch_size"):
+        build_network(spec, data)
+    model = build_network(replace(spec, batch_size=42), data)
+    sys.modules.pop("own_nets")
+
+    assert int(model[2].num_batches_tracked) == 0
+    assert build_network(tiny_spec(batch_size=43), data)
 
 
 def test_the_trial_draws_no_random_number() -> None:

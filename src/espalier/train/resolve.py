@@ -1,5 +1,6 @@
 """From the settings that somebody gave to the spec that says everything."""
 
+import copy
 import inspect
 import json
 from collections.abc import Mapping
@@ -100,6 +101,21 @@ def _try(model: torch.nn.Module, spec: RunSpec, dataset: Dataset) -> None:
             f"{misfit}: one sample gives an output of shape {found}; expected (1, {classes}), one "
             "value for each class."
         )
+    if len(dataset.train) % spec.batch_size == 1 and spec.batch_size > 1:
+        _try_alone(model, spec, dataset)
+
+
+def _try_alone(model: torch.nn.Module, spec: RunSpec, dataset: Dataset) -> None:
+    """Train a copy on one sample, where an epoch ends with one: its batch can't be normalized."""
+    sample = torch.zeros(1, *dataset.input_shape)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            copy.deepcopy(model).train()(sample)
+    except ValueError as error:
+        raise ConfigError(
+            f"{len(dataset.train)} samples in batches of {spec.batch_size} leave one alone, with "
+            f"which model '{spec.model}' can't train ({error}). Give another batch_size."
+        ) from error
 
 
 def _defaults(model: str) -> dict[str, Any]:

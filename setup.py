@@ -11,10 +11,10 @@ quiet = [] if linux else ["-Wno-unknown-pragmas"]
 exact = ["-O3", "-std=c11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
 sources = ["_core", "_core_rows", "_core_sets", "_core_ranks", "_core_scores", "_core_kernels"]
-sources += ["_core_selections", "_core_pictures"]
+sources += ["_core_selections", "_core_pictures", "_core_norm"]
 sources += ["_coder", "_coder_cells", "_coder_static", "_coder_calls"]
 headers = ["_core", "_core_rows", "_core_selections", "_core_loops", "_core_pictures"]
-headers += ["_coder", "_coder_cells", "_coder_range", "_coder_calls"]
+headers += ["_core_norm", "_coder", "_coder_cells", "_coder_range", "_coder_calls"]
 
 setup(
     ext_modules=[

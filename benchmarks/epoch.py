@@ -4,10 +4,11 @@
 
 Both sides train ``paper_cnn`` with SGD and momentum, in the same precision, on the same images,
 with flip and shifted crop. Espalier's side, as in ``espalier train``: batches from memory,
-augmented whole, everything in memory format channels_last, freed memory kept for the next step. The
-usual side: ``DataLoader`` with two workers, flip, crop and normalization of each image with PIL and
-PyTorch, contiguous NCHW. Each side lives in its own process, one works at a time, and rounds
-alternate between them, so that what else the machine does meets both.
+augmented whole, everything in memory format channels_last, normalization, ReLU and pooling in one
+pass, freed memory kept for the next step. The usual side: ``DataLoader`` with two workers, flip,
+crop and normalization of each image with PIL and PyTorch, contiguous NCHW, PyTorch's layers. Each
+side lives in its own process, one works at a time, and rounds alternate between them, so that what
+else the machine does meets both.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import multiprocessing
 import random
 import statistics
 import time
+from collections import OrderedDict
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ import PIL
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import data
 
 from espalier.data import Augment, Batches, Dataset, Split, limit, load_dataset
@@ -113,7 +115,7 @@ class Side:
         self.bf16 = task.bf16
         self.source = dataset.source
         self.epoch = 0
-        self.model = build_model("paper_cnn")
+        self.model: nn.Module = build_model("paper_cnn")
         self.batches: Batches | None = None
         if name == "espalier":
             keep_freed_memory()
@@ -125,6 +127,7 @@ class Side:
                 augment=Augment(flip=True, crop=PADDING),
             )
         else:
+            self.model = nn.Sequential(OrderedDict(self.model.named_children()))
             self.loader = data.DataLoader(
                 PilImages(dataset),
                 batch_size=task.batch_size,

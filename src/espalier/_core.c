@@ -7,6 +7,7 @@
 
 #include "_coder.h"
 #include "_coder_calls.h"
+#include "_core_norm.h"
 #include "_core_pictures.h"
 #include "_core_rows.h"
 #include "_core_selections.h"
@@ -229,6 +230,7 @@ static PyMethodDef methods[] = {
     NAMED(largest),
     NAMED(best),
     NAMED(take_pictures),
+    NAMED(norm_relu),
     {"coder_write", core_coder_write, METH_VARARGS, coder_write_doc},
     {"coder_read", core_coder_read, METH_VARARGS, coder_read_doc},
     {"variants", core_variants, METH_NOARGS, variants_doc},

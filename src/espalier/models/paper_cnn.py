@@ -7,6 +7,7 @@ from torch import nn
 
 from espalier.errors import ConfigError, nearest
 from espalier.models.checks import check_count, check_counts, check_dropout
+from espalier.models.stack import Stack
 
 __all__ = ["Initialization", "paper_cnn"]
 
@@ -64,7 +65,7 @@ def paper_cnn(
     hidden = check_counts("hidden", hidden)
     dropout = check_dropout(dropout)
     _check_initialization(initialization)
-    network = nn.Sequential()
+    network = Stack()
     _add_convolutions(network, check_count("channels", channels), widths)
     network.add_module("flatten", nn.Flatten())
     flat = widths[-1] * LAST_SIDE**2

@@ -98,6 +98,8 @@ def test_compress_says_what_it_found(espalier: Command, own: Path) -> None:
     assert found.code == 0, found.err
     for word in ("test accuracy", "20.0", "network.espalier"):
         assert word in found.out
+    assert "\ncompressed once  loss" in found.err  # no epoch of none, and none left
+    assert "left" not in found.err
 
 
 @pytest.mark.parametrize(
@@ -105,6 +107,8 @@ def test_compress_says_what_it_found(espalier: Command, own: Path) -> None:
     [
         (["none.safetensors"], "can't read the checkpoint none.safetensors"),
         (["net.safetensors", "--max-bytes", "48lb"], "--max-bytes 48lb: expected a size such as"),
+        (["net.safetensors", "--max-bytes", "48 potatoes"], "expected a size such as 48kB"),
+        (["net.safetensors", "--max-bytes", "-48kB"], "expected a size such as 48kB"),
         (["net.safetensors", "--max-bytes", "20"], "max_bytes=20: with one weight a tensor"),
         (["net.safetensors", "--gamma", ".1", "--target-density", ".1"], "give one of them"),
         (["net.safetensors", "--model", "paper_cnn"], "doesn't fit data set"),
@@ -126,12 +130,31 @@ def test_bad_input_leaves_nothing(
 
 
 def test_a_damaged_checkpoint_is_a_failure(espalier: Command, own: Path) -> None:
-    """Exit code 1."""
+    """Exit code 1; a pickle is none, and is not opened."""
+    torch.save({"weight": torch.ones(2)}, own / "net.pt")
     (own / "net.safetensors").write_bytes(b"\x08" + bytes(30))
-    found = espalier("compress", "net.safetensors", *OWN, "--out", "small")
+    for name in ("net.safetensors", "net.pt"):
+        found = espalier("compress", name, *OWN, "--out", "small")
 
-    assert found.code == 1
-    assert "is no safetensors file" in found.err
+        assert found.code == 1
+        assert f"{name} is no safetensors file" in found.err
+        assert "safetensors.torch.save_model(model, path)" in found.err
+
+
+def test_a_checkpoint_of_another_network_is_refused(espalier: Command, own: Path) -> None:
+    """By names that are missing or unknown, and by shapes."""
+    names = {"1.weight": torch.ones(40, 48), "other": torch.ones(3)}
+    state = build_model("espalier_test_own:net").state_dict()
+    shapes = state | {"1.weight": torch.ones(41, 48)}
+    for weights, message in (
+        (names, "it lacks 1.bias, 3.weight, 3.bias"),
+        (state | {"other": torch.ones(3)}, "the network has no other"),
+        (shapes, "it has 1.weight (41, 48) instead of (40, 48)"),
+    ):
+        save_file(weights, own / "net.safetensors")
+        found = espalier("compress", "net.safetensors", *OWN, "--out", "small")
+        assert found.code == 2
+        assert f"the checkpoint is not of this network: {message}" in found.err
 
 
 def test_train_with_a_recipe_and_a_size(espalier: Command, own: Path) -> None:

@@ -64,8 +64,8 @@ class _Clock:
         self.epochs, self.first, self.began = epochs, done, time.monotonic()
 
     def left_s(self, done: float) -> float | None:
-        """Return the seconds left when ``done`` epochs are finished; None before any progress."""
-        if done <= self.first:
+        """Return the seconds left after ``done`` epochs; None before any progress, or of none."""
+        if done <= self.first or not self.epochs:
             return None
         rate = (time.monotonic() - self.began) / (done - self.first)
         return rate * (self.epochs - done)
@@ -92,7 +92,7 @@ class PlainProgress:
     def epoch(self, record: EpochRecord) -> None:
         """Print the epoch."""
         parts = [
-            f"epoch {record.epoch}/{self.epochs}",
+            f"epoch {record.epoch}/{self.epochs}" if self.epochs else "compressed once",
             f"loss {record.train_loss:.4f}",
             f"train {percent(record.train_accuracy)}",
             f"val {percent(record.val_accuracy)}",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from espalier.errors import ConfigError
-from espalier.records import RunSpec
+from espalier.records import RunSpec, recipes
 from espalier.records.recipes import RECIPES, with_recipe
 
 
@@ -57,6 +57,17 @@ def test_parts_that_contradict_give_way() -> None:
     assert with_recipe({"recipe": "strong", "epochs": 10}, dropout=True)["warmup_epochs"] == 1
     assert "augment" not in with_recipe({"recipe": "strong", "data": "modulation"}, dropout=True)
     assert "dropout" not in with_recipe({"recipe": "strong"}, dropout=False)
+
+
+def test_a_dense_run_is_dense_whatever_a_recipe_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its quantizer gives way to 32 bits, and what divides a budget to none."""
+    parts = {"quantizer": "lsq", "layer_least": 16, "spare_operations": 0.5, "operator_lr": 0.1}
+    strong = {k: v for k, v in RECIPES["strong"].items() if k != "grid_quantile"} | parts
+    monkeypatch.setattr(recipes, "RECIPES", {"strong": strong})
+
+    assert not spec_of(recipe="strong", gamma=0.0, bits=32).compresses
+    small = spec_of(recipe="strong", max_bytes=4000)
+    assert {name: getattr(small, name) for name in parts} == parts
 
 
 def test_an_unknown_recipe_is_named_with_the_nearest() -> None:

@@ -9,7 +9,7 @@ import torch
 from espalier.errors import ConfigError
 from espalier.records import RunResult, RunSpec, read_json
 from espalier.train import Baseline, RunDirectory, packed_run, within_loss
-from espalier.train.within_loss import LOWEST, _climb_down
+from espalier.train.within_loss import LOWEST, _climb_down, _dense
 
 from .test_train import same_run
 from .tiny import run_tiny
@@ -104,6 +104,22 @@ def test_the_border_is_found_to_a_fourth_of_an_octave(border: float) -> None:
     assert len(set(seen)) == len(seen) <= 12
     assert min(seen) >= LOWEST
     assert good == LOWEST or good <= border * 2**0.25 + 1e-12
+
+
+def test_the_dense_run_has_none_of_what_compresses() -> None:
+    """Whatever the rungs are asked for besides their density."""
+    parts: dict[str, Any] = {
+        "quantizer": "lsq",
+        "layer_least": 2,
+        "spare_operations": 0.5,
+        "layer_bits": {"0.*": 8},
+        "filter_density": 0.5,
+        "teacher": "0" * 64,
+    }
+    for settings in (SETTINGS | parts, {"recipe": "strong", "model": "resnet20"} | parts):
+        spec = _dense(settings, torch.device("cpu"))
+        assert not spec.compresses
+        assert spec.teacher is None
 
 
 def test_a_loss_that_nothing_keeps_is_refused_with_the_nearest(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from espalier.encoded import DENSE_BITS
 from espalier.errors import ConfigError, nearest
 
 __all__ = ["DEFAULT_RECIPE", "RECIPES", "with_recipe"]
@@ -43,6 +44,9 @@ FLIPPABLE = ("cifar10",)
 """Data sets whose samples stay what they are when flipped and shifted."""
 PRUNING = ("gamma", "target_density", "max_bytes", "pressure")
 """Settings that say how much to prune; the first that is given replaces the recipe's."""
+BUDGETED = ("target_density", "max_bytes")
+OF_A_BUDGET = ("layer_least", "spare_operations")
+"""Settings that say how layers share what the former ones give."""
 
 
 def with_recipe(settings: Mapping[str, Any], *, dropout: bool) -> dict[str, Any]:
@@ -50,8 +54,8 @@ def with_recipe(settings: Mapping[str, Any], *, dropout: bool) -> dict[str, Any]
 
     A part of a recipe gives way where what is given contradicts it: a budget to another way to say
     what to prune, Nesterov's momentum and a warm-up to another optimizer or fewer epochs, the end
-    of the grid to another rounding or a learned step, augmentation to data that is not known to
-    bear it.
+    of the grid to another rounding or a learned step, a quantizer to 32 bits, what divides a budget
+    to none, augmentation to data that is not known to bear it.
 
     Args:
         settings: what was given; ``recipe`` is ``paper`` where it is missing.
@@ -78,6 +82,10 @@ def with_recipe(settings: Mapping[str, Any], *, dropout: bool) -> dict[str, Any]
     rounded = given.get("rounding", "nearest") != "nearest" or given.get("bits") == 1
     if rounded or given.get("quantizer") == "lsq":
         recipe.pop("grid_quantile", None)
+    if given.get("bits") == DENSE_BITS:
+        recipe.pop("quantizer", None)
+    if not any((recipe | given).get(name) is not None for name in BUDGETED):
+        recipe = {name: value for name, value in recipe.items() if name not in OF_A_BUDGET}
     epochs = given.get("epochs")
     if isinstance(epochs, int) and "warmup_epochs" in recipe:
         recipe["warmup_epochs"] = min(recipe["warmup_epochs"], epochs // 10)

@@ -141,7 +141,7 @@ def test_the_table_shows_what_is_missing(tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "s", [(DENSE, [88.0, 88.2, None]), (SMALL, [None] * 3)])
     text = network_table(rows)
 
-    assert "| paper_cnn | dense | 2 of 3 | 88.10 ± 0.14 |" in text
+    assert "| paper_cnn | dense | 2 of 3 | 88.10 ± 0.14 | – | 100.00 |" in text
     assert "| paper_cnn | 60,000 bytes, 3 bits | 0 of 3 | … | … | … | … | … | … |" in text
     records = network_records(rows)
     assert (records[0]["model"], records[1]["accuracy"]) == ("paper_cnn", None)

@@ -105,11 +105,11 @@ def network_table(found: Sequence[NetworkRow]) -> str:
             _asked(row),
             f"{row.finished} of {row.planned}",
             _spread(row.accuracy, row.spread, ".2f"),
-            _spread(row.lost, row.lost_spread, "+.2f"),
+            _spread(row.lost, row.lost_spread, "+.2f") if row.spec.compresses else "–",
             "…" if row.density is None else f"{100 * row.density:.2f}",
             "…" if row.shrinks is None else f"{row.size_bytes:,.0f} ({row.shrinks:.1f})",
-            _spread(row.efficiency, row.efficiency_spread, ".0f"),
-            "…" if row.efficiency_paper is None else f"{row.efficiency_paper:.0f}",
+            _spread(row.efficiency, row.efficiency_spread, ".0f") if row.spec.compresses else "–",
+            _spread(row.efficiency_paper, None, ".0f") if row.spec.compresses else "–",
         )
         for row in found
     ]

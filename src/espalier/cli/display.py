@@ -123,6 +123,8 @@ class LiveProgress:
         self.note, self.epochs, self.clock = "", 1, _Clock(1, 0)
         self.rows: deque[EpochRecord] = deque(maxlen=ROWS)
         self.moment: Moment | None = None
+        self.words = ""
+        """Its figures, read once."""
 
     def begin(self, spec: RunSpec, done: list[EpochRecord], note: str) -> None:
         """Show what is trained on what."""
@@ -134,6 +136,7 @@ class LiveProgress:
     def step(self, moment: Moment) -> None:
         """Move the bar."""
         self.moment = moment
+        self.words = f"loss {moment.loss:.4f}, {percent(moment.accuracy)}"
         self._draw()
 
     def epoch(self, record: EpochRecord) -> None:
@@ -179,12 +182,11 @@ class LiveProgress:
         grid = Table.grid(padding=(0, 1))
         if finished >= self.epochs:
             return grid
-        words = f"loss {moment.loss:.4f}, {percent(moment.accuracy)}" if moment else ""
         grid.add_row(
             f"epoch {finished + 1}/{self.epochs}",
             ProgressBar(total=1.0, completed=share, width=30),
             f"{100 * share:3.0f} %",
-            words,
+            self.words if moment else "",
             Text(f"at most {duration(left)} left" if left is not None else "", style="dim"),
         )
         return grid

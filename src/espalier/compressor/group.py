@@ -236,16 +236,30 @@ class Group:
         died = zip(self.names, self.died_at.tolist(), strict=True)
         return [(name, at) for name, at in died if at >= 0]
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return what a checkpoint must hold besides the model."""
+    def rows(self) -> dict[str, Tensor]:
+        """Return what each step makes anew, a row a tensor."""
         found = {"died_at": self.died_at, "diverged_at": self.diverged_at}
-        if self.state.rng is not None:
-            found["rng"] = self.state.rng
         if self.state.written is not None:
             for f in fields(Written):
                 found[f"written.{f.name}"] = getattr(self.state.written, f.name)
         for name, rows in self.state.carried.items():
             found[f"{_CARRIED}{name}"] = rows
+        return found
+
+    def keep_rows(self, rows: Mapping[str, Tensor]) -> None:
+        """Take over tensors like those of :meth:`rows`, the very memory."""
+        self.died_at, self.diverged_at = rows["died_at"], rows["diverged_at"]
+        names = [f.name for f in fields(Written)]
+        some = "written.step" in rows
+        written = Written(**{name: rows[f"written.{name}"] for name in names}) if some else None
+        carried = {n.removeprefix(_CARRIED): t for n, t in rows.items() if n.startswith(_CARRIED)}
+        self.state = replace(self.state, written=written, carried=carried)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what a checkpoint must hold besides the model."""
+        found = self.rows()
+        if self.state.rng is not None:
+            found["rng"] = self.state.rng
         for name, shadow in zip(self.names, self.shadows or (), strict=bool(self.shadows)):
             found[f"shadow.{name}"] = shadow
         for name, mask in zip(self.names, self.frozen or (), strict=bool(self.frozen)):
@@ -327,11 +341,12 @@ class Group:
 
     def _mark(self, step: int, written: Written) -> None:
         """Note on the device what a later check shall say."""
+        at = step if self.state.clock is None else self.state.clock.number
         dead = (written.nonzero == 0) & (written.max_abs > 0) & (self.died_at < 0)
-        self.died_at = torch.where(dead, step, self.died_at)
+        self.died_at = torch.where(dead, at, self.died_at)
         if not self.on_host:
             lost = ~written.finite & (self.diverged_at < 0)
-            self.diverged_at = torch.where(lost, step, self.diverged_at)
+            self.diverged_at = torch.where(lost, at, self.diverged_at)
 
 
 def on_host(tensor: Tensor) -> bool:

@@ -26,7 +26,7 @@ def trial_codes(compressor: Compressor, operator: Operator) -> dict[str, Encoded
     """
     group = _only_group(compressor)
     weights = dict(zip(group.names, group.shadows or group.parameters, strict=True))
-    compressed, state = operator.apply(weights, replace(group.state, written=None))
+    compressed, state = operator.apply(weights, replace(group.state, written=None, clock=None))
     return operator.encode(compressed, state)
 
 

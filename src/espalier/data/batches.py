@@ -108,15 +108,17 @@ class Batches:
         order = torch.arange(self._samples)
         if self._shuffle:
             order = torch.from_numpy(self._rng(_ORDER, epoch).permutation(self._samples))
+        there = self._moved(order)  # once an epoch, since sending makes the host wait
         for index in range(start, self._count):
-            chosen = order[index * self._batch_size :][: self._batch_size]
+            part = slice(index * self._batch_size, (index + 1) * self._batch_size)
+            chosen, places = order[part], there[part]
             if self._augment is None:
-                inputs = self._normalized(self._inputs.index_select(0, self._moved(chosen)))
+                inputs = self._normalized(self._inputs.index_select(0, places))
             else:
                 inputs = self._augmented(chosen, self._augment, self._rng(_AUGMENT, epoch, index))
             if inputs.ndim == 4:
                 inputs = inputs.permute(0, 3, 1, 2)
-            yield inputs.to(self._dtype), self._labels.index_select(0, self._moved(chosen))
+            yield inputs.to(self._dtype), self._labels.index_select(0, places)
 
     def _augmented(self, chosen: Tensor, augment: Augment, rng: np.random.Generator) -> Tensor:
         height, width, channels = self._inputs.shape[1:]
@@ -153,6 +155,9 @@ class Batches:
         return inputs.to(torch.float32).mul_(self._scale).add_(self._shift)
 
     def _moved(self, tensor: Tensor) -> Tensor:
+        """Send to the device; to a GPU from memory that it reads itself, so that nobody waits."""
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory()
         return tensor.to(self._device, non_blocking=True)
 
     def _rng(self, use: int, *position: int) -> np.random.Generator:

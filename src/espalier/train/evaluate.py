@@ -26,6 +26,18 @@ class Tally:
         self.hits = torch.zeros((), dtype=torch.int64, device=device)
         self.samples = 0
 
+    def clear(self) -> None:
+        """Start at zero again, in the same memory."""
+        self.loss.zero_()
+        self.hits.zero_()
+        self.samples = 0
+
+    def take(self, other: "Tally") -> None:
+        """Hold what another one holds."""
+        self.loss.copy_(other.loss)
+        self.hits.copy_(other.hits)
+        self.samples = other.samples
+
     def add(self, loss: Tensor, outputs: Tensor, labels: Tensor) -> None:
         """Count a batch: its mean loss, outputs (N, classes) and labels (N,)."""
         self.loss += loss.detach() * len(labels)

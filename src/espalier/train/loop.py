@@ -200,8 +200,14 @@ def _pointing_to(directory: RunDirectory, run: Run) -> Iterator[None]:
 
 def _note(run: Run, threads: int) -> str:
     cores = "1 thread" if threads == 1 else f"{threads} threads"
-    where = cores if run.device.type == "cpu" else str(run.device)
+    where = cores if run.device.type == "cpu" else f"{run.device}, {_how(run)}"
     return (
         f"{run.data_source}, {run.samples:,} training samples; {run.spec.model}, "
         f"{run.parameters:,} parameters; {where}, {run.spec.precision}"
     )
+
+
+def _how(run: Run) -> str:
+    """Say whether a GPU's steps are replays of one, and why not."""
+    refused = "" if run.captured is None else run.captured.refused
+    return f"kernel by kernel ({refused})" if refused else "steps as one CUDA graph"

@@ -11,18 +11,54 @@ from torch.optim import Optimizer
 
 from espalier.records import RunSpec
 
-__all__ = ["learning_rate", "make_optimizer", "optimizer_state", "restore_optimizer"]
+__all__ = [
+    "learning_rate",
+    "make_optimizer",
+    "optimizer_state",
+    "restore_optimizer",
+    "set_learning_rate",
+]
 
 
-def make_optimizer(spec: RunSpec, parameters: Iterable[Parameter]) -> Optimizer:
-    """Return the spec's optimizer over the parameters, at the learning rate it starts with."""
+OURS = ("capturable", "foreach", "fused")
+"""Settings that say how an optimizer computes, not what; a checkpoint doesn't decide them."""
+
+
+def make_optimizer(
+    spec: RunSpec, parameters: Iterable[Parameter], *, capturable: bool = False
+) -> Optimizer:
+    """Return the spec's optimizer over the parameters, at the learning rate it starts with.
+
+    Args:
+        spec: of the run.
+        parameters: what it updates, all on one device.
+        capturable: its steps can be captured as a CUDA graph: the learning rate and all that
+            changes by the step are tensors of that device.
+    """
+    parameters = list(parameters)
     settings: dict[str, Any] = {"lr": spec.lr, "weight_decay": spec.weight_decay}
+    if capturable:
+        settings["fused"] = True
     if spec.optimizer == "sgd":
         settings |= {"momentum": spec.momentum, "nesterov": spec.nesterov}
-        return torch.optim.SGD(parameters, **settings)
-    if spec.optimizer == "adam":
-        return torch.optim.Adam(parameters, **settings)
-    return torch.optim.AdamW(parameters, **settings)
+        optimizer: Optimizer = torch.optim.SGD(parameters, **settings)
+    else:
+        settings["capturable"] = capturable
+        kind = torch.optim.Adam if spec.optimizer == "adam" else torch.optim.AdamW
+        optimizer = kind(parameters, **settings)
+    if capturable:
+        for group in optimizer.param_groups:
+            group["lr"] = torch.full((), spec.lr, device=parameters[0].device)
+    return optimizer
+
+
+def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
+    """Set the learning rate of all parameters; one that is a tensor stays that tensor."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
 
 
 def learning_rate(spec: RunSpec, planned_steps: int, step: int) -> float:
@@ -75,11 +111,19 @@ def restore_optimizer(
         number, _, key = name.partition(".")
         state[int(number)][key] = tensor
     groups = [{k: _from_json(v) for k, v in group.items()} for group in values["param_groups"]]
+    for group, mine in zip(groups, optimizer.param_groups, strict=True):
+        group |= {name: mine[name] for name in OURS if name in mine}
+    rates = [group["lr"] for group in optimizer.param_groups]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if isinstance(rate, Tensor):
+            group["lr"] = rate.fill_(group["lr"])
 
 
 def _to_json(value: Any) -> Any:
-    """Mark tuples, which JSON would turn into lists."""
+    """Mark tuples, which JSON would turn into lists; read numbers that lie on a device."""
+    if isinstance(value, Tensor):
+        return value.item()
     if isinstance(value, tuple):
         return {"tuple": [_to_json(item) for item in value]}
     if isinstance(value, list):

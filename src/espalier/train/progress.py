@@ -4,22 +4,36 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from espalier.records import EpochRecord, RunResult, RunSpec
+from espalier.train.evaluate import Tally
 
 __all__ = ["Moment", "Progress", "Silent"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """Where a run stands within an epoch; figures are means over the epoch so far."""
+    """Where a run stands within an epoch; figures are means over the epoch so far.
+
+    They are read when they are asked for, which makes the host wait for a GPU; ask at once, for
+    the run goes on.
+    """
 
     epoch: int
     step: int
     """Steps of the epoch that are done."""
     steps: int
     """Steps of an epoch."""
-    loss: float
-    accuracy: float
-    """Percent, on the training samples."""
+    tally: Tally
+    """Of the epoch."""
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the training samples."""
+        return self.tally.mean_loss
+
+    @property
+    def accuracy(self) -> float:
+        """Percent, on the training samples."""
+        return self.tally.accuracy
 
 
 class Progress(Protocol):

@@ -19,11 +19,13 @@ from espalier.data.batches import Batches
 from espalier.errors import NonFiniteError
 from espalier.records import EpochRecord, RunSpec
 from espalier.train.budget import ByteBudget
+from espalier.train.captured import CapturedSteps, CudaGraphs, Recorder
 from espalier.train.compression import compress_by, densities, gamma_at, prices_of, report_of
 from espalier.train.distill import distillation_loss
 from espalier.train.evaluate import Tally, autocast, evaluate, tally_of
+from espalier.train.guard import LossGuard, diverged
 from espalier.train.initial import fill
-from espalier.train.optimizers import learning_rate, make_optimizer
+from espalier.train.optimizers import learning_rate, make_optimizer, set_learning_rate
 from espalier.train.outcome import first_counting
 from espalier.train.progress import Moment
 from espalier.train.resolve import build_network, network_options
@@ -64,6 +66,9 @@ class Run:
     """Steps of the epoch in progress that are done."""
     tally: Tally = field(init=False)
     """Loss and accuracy of the epoch in progress."""
+    guard: LossGuard = field(init=False)
+    captured: CapturedSteps | None = field(init=False, default=None)
+    """On a GPU, the steps as replays of one; None takes each kernel by kernel."""
     train_s: float = 0.0
     """Seconds that the epoch in progress has trained."""
     wall_s: float = 0.0
@@ -71,7 +76,7 @@ class Run:
 
     def __post_init__(self) -> None:
         """Start the first epoch."""
-        self.tally = Tally(self.device)
+        self.tally, self.guard = Tally(self.device), LossGuard(self.device)
 
     @classmethod
     def build(
@@ -81,6 +86,8 @@ class Run:
         device: torch.device,
         initial: Mapping[str, Tensor] | None = None,
         teacher: nn.Module | None = None,
+        *,
+        recorder: Recorder | None = None,
     ) -> Self:
         """Build a run before its first step, from torch's current random state.
 
@@ -90,6 +97,7 @@ class Run:
             device: where.
             initial: weights to start from, by the names of the model's ``state_dict``.
             teacher: network to learn from, in evaluation mode.
+            recorder: what captures steps; None is CUDA's graphs on a GPU, and nothing on the CPU.
 
         Raises:
             ConfigError: the network, its options, the augmentation or the weights don't fit, or the
@@ -102,7 +110,9 @@ class Run:
         model = model.to(device)
         if dataset.has_images:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = make_optimizer(spec, model.parameters())
+        if recorder is None and device.type == "cuda":
+            recorder = CudaGraphs(device)
+        optimizer = make_optimizer(spec, model.parameters(), capturable=recorder is not None)
         train = Batches(
             dataset.train,
             dataset,
@@ -129,7 +139,7 @@ class Run:
                 prices=prices,
             )
             budget.begin()
-        return cls(
+        run = cls(
             spec=spec,
             device=device,
             model=model,
@@ -144,6 +154,9 @@ class Run:
             description=description,
             samples=len(dataset.train),
         )
+        if recorder is not None:
+            run.captured = CapturedSteps(run, recorder)
+        return run
 
     @property
     def epoch(self) -> int:
@@ -171,19 +184,21 @@ class Run:
         """
         if not self.spec.epochs:
             return self._compress_only()
-        guard, before_s, began = _LossGuard(self), self.train_s, time.monotonic()
+        before_s, began, start = self.train_s, time.monotonic(), self.batch
         due = began + TELL_EVERY_S
         self.model.train()
+        self.guard.begin()
+        take = self.compute if self.captured is None else self.captured.take
         for inputs, labels in self.train.epoch(self.epoch, start=self.batch):
-            self._step(inputs, labels, guard)
+            self._set_learning_rate()
+            take(inputs, labels)
             self.batch += 1
             if time.monotonic() >= due:
-                guard.speak()
                 tell(self._moment())
                 due = time.monotonic() + TELL_EVERY_S
             if asked_to_stop():
                 break
-        guard.speak()
+        self._require_finite(start)
         self.train_s = before_s + time.monotonic() - began
         return self.batch == len(self.train)
 
@@ -191,16 +206,16 @@ class Run:
         """Compress once instead of training; the epoch's training figures are of evaluation."""
         if self.compressor is not None:
             compress_again(self.compressor)
-        self.tally = tally_of(self.model, self.train, self.device, self.spec.precision)
+        self.tally.take(tally_of(self.model, self.train, self.device, self.spec.precision))
         return True
 
-    def _step(self, inputs: Tensor, labels: Tensor, guard: "_LossGuard") -> None:
+    def compute(self, inputs: Tensor, labels: Tensor) -> None:
+        """Take a step: on a GPU nothing but kernels that it starts, without waiting for one."""
         with autocast(self.device, self.spec.precision):
             outputs = self.model(inputs)
         outputs = outputs.float()
         loss = self._loss(inputs, outputs, labels)
-        guard.look(loss)
-        self._set_learning_rate()
+        self.guard.look(loss, self.position)
         loss.backward()  # type: ignore[no-untyped-call]
         try:
             self.optimizer.step()
@@ -220,8 +235,14 @@ class Run:
         steps = len(self.train)
         step = (self.epoch - 1) * steps + self.batch
         lr = learning_rate(self.spec, self.spec.epochs * steps, step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        set_learning_rate(self.optimizer, lr)
+
+    def _require_finite(self, start: int) -> None:
+        """Raise what the device has noted since a batch."""
+        bad = self.guard.first_bad()
+        if bad is not None:
+            where = f"epoch {self.epoch}, step {start + bad} of {len(self.train)}"
+            raise diverged(f"the loss isn't finite in {where}")
 
     def finish_epoch(self) -> tuple[EpochRecord, Report]:
         """Write the epoch's compression, evaluate, record, and start the next epoch.
@@ -256,7 +277,8 @@ class Run:
             times={"train_s": self.train_s, "evaluate_s": evaluate_s, "wall_s": self.wall_s},
         )
         self.epochs.append(record)
-        self.batch, self.train_s, self.tally = 0, 0.0, Tally(self.device)
+        self.batch, self.train_s = 0, 0.0
+        self.tally.clear()
         return record, report
 
     def position(self) -> str:
@@ -266,7 +288,7 @@ class Run:
     def _evaluate(self, batches: Batches, split: str) -> tuple[float, float]:
         loss, accuracy = evaluate(self.model, batches, self.device, self.spec.precision)
         if not math.isfinite(loss):
-            raise _diverged(f"the {split} loss is {loss} at the end of epoch {self.epoch}")
+            raise diverged(f"the {split} loss is {loss} at the end of epoch {self.epoch}")
         return loss, accuracy
 
     def _moment(self) -> Moment:
@@ -274,8 +296,7 @@ class Run:
             epoch=self.epoch,
             step=self.batch,
             steps=len(self.train),
-            loss=self.tally.mean_loss,
-            accuracy=self.tally.accuracy,
+            tally=self.tally,
         )
 
 
@@ -291,33 +312,3 @@ def _description(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
         },
         "classes": list(dataset.classes),
     }
-
-
-class _LossGuard:
-    """Finds the first loss that isn't finite: at once on the CPU, by a note on a GPU."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.bad_step = torch.full((), -1, dtype=torch.int64, device=run.device)
-
-    def look(self, loss: Tensor) -> None:
-        """Look at a step's loss, before it moves any weight."""
-        if loss.device.type == "cpu":
-            if not math.isfinite(loss.item()):
-                raise _diverged(f"the loss is {loss.item()} in {self.run.position()}")
-            return
-        bad = ~loss.detach().isfinite() & (self.bad_step < 0)
-        self.bad_step = torch.where(bad, self.run.batch + 1, self.bad_step)
-
-    def speak(self) -> None:
-        """Raise what the device has noted."""
-        if self.run.device.type == "cpu":
-            return
-        step = int(self.bad_step.item())
-        if step >= 0:
-            where = f"epoch {self.run.epoch}, step {step} of {len(self.run.train)}"
-            raise _diverged(f"the loss isn't finite in {where}")
-
-
-def _diverged(what: str) -> NonFiniteError:
-    return NonFiniteError(f"{what}: the training has diverged. Lower the learning rate.")

@@ -1,17 +1,20 @@
 """How many images a study trains in a second: the usual loop, ours alone, ours side by side.
 
     python benchmarks/study_throughput.py --data-dir DIR --images 6400 --rounds 5 --json
+    python benchmarks/study_throughput.py --data-dir DIR --images 1280 --rounds 4 --pieces FILE
 
 All sides train ``paper_cnn`` with SGD and momentum at batch 64 on the same images, in the same
 precision, without augmentation, as the built-in study ``paper`` does. Ours is the loop of
 ``espalier train`` with gamma 0.375 and 8 bits, compressing after every step: once as one run that
 has all cores, then as several runs at once that share the cores, each in a process of its own, as
-``espalier study run --jobs`` does; on a GPU they share the device. The usual loop is a dense
+``espalier study run --jobs`` does; on a GPU they share the device, and steps are CUDA graphs, so
+that a side without graphs is beside them. The usual loop is a dense
 network (it compresses nothing), eager, with a ``DataLoader`` that goes image by image through PIL.
 
 The number is images trained in a second, all runs together: images x epochs x runs / seconds.
 Evaluation and the start of processes are left out. Sides live in processes of their own, one side
 works at a time, and rounds alternate between them, so that what else the machine does meets all.
+With ``--pieces`` a measurement is made of several short calls, whose rounds a file collects.
 """
 
 import argparse
@@ -39,6 +42,8 @@ from espalier.train.memory import keep_freed_memory
 from espalier.train.run import Run
 from measuring import machine
 
+NO_GRAPH = "espalier, no graph"
+"""Name of the side that starts each kernel of a GPU by itself."""
 EVALUATED = 64
 """Images of the validation and test sets, which are not measured."""
 
@@ -86,7 +91,7 @@ def dataset_of(task: Task) -> Dataset:
 class Ours:
     """A run of ``espalier train``."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, graph: bool = True) -> None:
         keep_freed_memory()
         dataset = dataset_of(task)
         self.source, device = dataset.source, resolve_device(task.device)
@@ -102,6 +107,8 @@ class Ours:
         )
         torch.manual_seed(0)
         self.run = Run.build(spec, dataset, device)
+        if not graph:
+            self.run.captured = None
 
     def train(self) -> None:
         """Train an epoch."""
@@ -154,7 +161,7 @@ class Usual:
 def work(side: Side, task: Task, pipe: Connection) -> None:
     """Be one run of a side: train an epoch whenever the pipe asks for one."""
     torch.set_num_threads(side.threads)
-    run = Ours(task) if side.name == "espalier" else Usual(task)
+    run = Usual(task) if side.name == "usual" else Ours(task, graph=side.name != NO_GRAPH)
     run.train()  # warm
     run.rest()
     pipe.send(run.source)
@@ -197,6 +204,17 @@ def measure(sides: Sequence[Side], task: Task, rounds: int) -> tuple[dict[Side, 
             for pipe in runs:
                 pipe.send("end")
     return found, source
+
+
+def with_pieces(path: Path, rates: dict[Side, list[float]]) -> dict[Side, list[float]]:
+    """Add the rounds to those of earlier calls in a file, and return them all.
+
+    The file is for calls that differ in nothing.
+    """
+    known = json.loads(path.read_text()) if path.exists() else {}
+    together = {side: known.get(side.label, []) + found for side, found in rates.items()}
+    path.write_text(json.dumps({side.label: found for side, found in together.items()}))
+    return together
 
 
 def show(found: dict[Side, list[float]], source: str, task: Task, cores: int) -> dict[str, Any]:
@@ -252,6 +270,7 @@ def main() -> None:
         help="runs at once (on the CPU one a core, on a GPU 2, 4 and 8)",
     )
     parser.add_argument("--workers", type=int, default=2, help="of the usual loader (2)")
+    parser.add_argument("--pieces", type=Path, help="collects the rounds of several calls")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     asked = parser.parse_args()
     device = resolve_device(asked.device)
@@ -268,11 +287,15 @@ def main() -> None:
     sides = dict.fromkeys(
         [
             Side("usual", 1, asked.cores),
+            *([Side(NO_GRAPH, 1, asked.cores)] if device.type != "cpu" else []),
             Side("espalier", 1, asked.cores),
             *(Side("espalier", runs, max(1, asked.cores // runs)) for runs in at_once),
         ]
     )
-    found = show(*measure(list(sides), task, asked.rounds), task, asked.cores)
+    rates, source = measure(list(sides), task, asked.rounds)
+    if asked.pieces is not None:
+        rates = with_pieces(asked.pieces, rates)
+    found = show(rates, source, task, asked.cores)
     if asked.json:
         print(json.dumps(found))
 

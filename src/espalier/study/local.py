@@ -47,8 +47,9 @@ def share_machine(jobs: str, threads: int | None, *, device: str, cores: int) ->
     """Divide a machine's cores among runs.
 
     ``auto`` runs one job a core with one thread each on the CPU, since runs side by side wait for
-    nothing while threads of one run wait for each other; on a GPU it runs one. Neither choice has
-    been measured on a quiet machine yet: ``benchmarks/study_throughput.py`` does.
+    nothing while threads of one run wait for each other: of two cores the best split, as
+    ``benchmarks/study_throughput.py`` measured it (docs/results.md). On a GPU it runs one, which
+    was never measured.
 
     Args:
         jobs: a number, or ``auto``.

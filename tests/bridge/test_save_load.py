@@ -198,6 +198,14 @@ def test_files_never_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         espalier.load(Named({"name": "paper_cnn", "options": {"no": 1}}).write(tmp_path / "o"))
 
 
+@pytest.mark.parametrize("classes", [2**36, 2**62, 10**30])
+def test_options_allocate_nothing(tmp_path: Path, classes: int) -> None:
+    """A network that its file could not fill is never built, however large it is asked for."""
+    path = Named({"name": "resnet20", "options": {"classes": classes}}).write(tmp_path / "n")
+    with pytest.raises(ConfigError, match="is not this model|pass what a tensor can have"):
+        espalier.load(path)
+
+
 def test_other_models_are_refused(tmp_path: Path) -> None:
     """Nothing is filled unless all of it fits."""
     path = Named(None).write(tmp_path / "n")

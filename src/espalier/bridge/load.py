@@ -1,6 +1,8 @@
 """From a file to a network that computes."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +54,21 @@ def _build(file: ArtifactFile) -> nn.Module:
             "Espalier's own networks are built by name, since a file may come from a stranger; "
             "build it yourself and pass model=...."
         )
+    _check(file, plain_state(_planned(name, network["options"])))
     return build_model(name, **network["options"])
+
+
+def _planned(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """Build a network that takes no memory: a stranger's options may ask for any size."""
+    try:
+        with torch.device("meta"):
+            return build_model(name, **options)
+    except (RuntimeError, TypeError, OverflowError) as error:  # sizes that no tensor can have
+        shown = repr(dict(options))
+        raise ConfigError(
+            f"the file's network {name!r} can't be built with {shown[:200]}: its sizes pass what a "
+            "tensor can have. Build it yourself and pass model=...."
+        ) from error
 
 
 @torch.no_grad()

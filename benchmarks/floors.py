@@ -93,7 +93,7 @@ class Work:
 
     node: str
     how: str
-    """``sparse`` or ``dense`` convolution, ``gather`` or ``dot`` product with a vector."""
+    """``sparse`` convolution or ``patches``, ``gather`` or ``dot`` product with a vector."""
     operations: int
     """Weights that are kept, times the outputs that each goes into."""
     loads: float
@@ -195,7 +195,7 @@ def _work(program: Program, rates: Rates) -> list[Work]:
     works = []
     for step in program.steps:
         if isinstance(step, ConvolutionStep):
-            works.append(_convolution(step, program, rates))
+            works.append(_convolution(step, rates))
         elif isinstance(step, PatchesStep):
             works.append(_patches(step, rates))
         elif isinstance(step, LinearStep):
@@ -203,33 +203,26 @@ def _work(program: Program, rates: Rates) -> list[Work]:
     return works
 
 
-def _convolution(step: ConvolutionStep, program: Program, rates: Rates) -> Work:
+def _convolution(step: ConvolutionStep, rates: Rates) -> Work:
     weights, integer = step.weights, isinstance(step.weights, IntegerWeights)
     positions = sum(t.rows * t.columns * t.row_count * t.column_count for t in step.tiles)
-    dense = not integer and weights.dense
-    kept = weights.values.size if dense else weights.offsets.size
-    passes = kept / weights.together if dense else kept
-    lanes = rates.lanes * (4 if integer else 1)
-    loads = passes * positions / lanes
-    block_lanes = program.target.dense_lanes if dense else program.target.lanes
-    made = passes * sum(t.row_count * t.column_count * t.vectors for t in step.tiles)
-    item = 1 if integer else 4
-    share = straddling(step, block_lanes, LINE // item)
+    kept, lanes = weights.offsets.size, rates.lanes * (4 if integer else 1)
+    loads = kept * positions / lanes
+    made = kept * sum(t.row_count * t.column_count * t.vectors for t in step.tiles)
+    share = straddling(step, step.lanes, LINE // (1 if integer else 4))
     fast, slow = (
         (rates.byte_aligned, rates.byte_straddling)
         if integer
         else (rates.aligned, rates.straddling)
     )
     floor = loads * ((1 - share) * fast + share * max(slow, fast))
-    if dense:
-        floor = max(floor, kept * positions / lanes * rates.registers)
     return Work(
         node=step.node,
-        how="dense" if dense else "sparse",
+        how="sparse",
         operations=kept * positions,
         loads=loads,
         straddling=share,
-        made=made * block_lanes / (loads * lanes) if loads else 1.0,
+        made=made * step.lanes / (loads * lanes) if loads else 1.0,
         floor_ns=floor,
     )
 

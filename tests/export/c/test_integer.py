@@ -50,6 +50,21 @@ def test_networks_equal_the_oracle(tmp_path: Path, name: str) -> None:
     assert "largest difference 0," in check(build(directory, "gcc", ["-O1"]))
 
 
+@pytest.mark.parametrize("bits", [3, 4, 6])
+@pytest.mark.parametrize("command", ["gcc", "clang"])
+@pytest.mark.parametrize("target", ["avx2", "avx512"])
+def test_pairs_of_bytes_give_the_same_integers(
+    tmp_path: Path, target: str, command: str, bits: int
+) -> None:
+    """With the machine's own instructions where it has them; inputs with and without sign."""
+    graph = with_bits(GRAPHS["whole_vectors"](), bits)
+    directory = write(graph, tmp_path / "net", target)
+    assert "_maddubs_" in (directory / "net.c").read_text()
+    for flags in (["-O2"], SANITIZED):
+        program = build(directory, command, [*flags, "-march=native"])
+        assert "largest difference 0," in check(program)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("command", "target"), [("gcc", "avx512"), ("clang", "scalar")])
 @pytest.mark.parametrize("name", GRAPHS)

@@ -62,6 +62,20 @@ def wide_image() -> Graph:
     return replace(graph, nodes=(replace(first, layer=flipped), *graph.nodes[1:]))
 
 
+def whole_vectors() -> Graph:
+    """Rows that whole vectors fill, with nothing beside an image; a stride; wide windows."""
+    b = Builder(3, 12, 32, seed=9)
+    b.conv(6, (3, 3), padding=1, density=0.8)
+    b.conv(6, (1, 5), padding=((0, 0), (4, 4)), dilation=2)
+    b.activation("relu")
+    b.conv(8, (3, 3), padding=1, groups=2)
+    b.pool("max", 2, 2)
+    b.conv(5, (2, 2), padding=((1, 0), (0, 1)))
+    b.conv(8, (3, 3), stride=2, padding=1)
+    b.conv(4, (3, 3), padding=1)
+    return b.graph()
+
+
 def two_uses() -> Graph:
     """A flattened image that a convolution reads too, vectors one after the other."""
     b = Builder(3, 6, 6, seed=8)
@@ -76,7 +90,7 @@ def two_uses() -> Graph:
 
 GRAPHS = {
     **NETWORKS,
-    **{f.__name__: f for f in (strided_chains, long_signal, wide_image, two_uses)},
+    **{f.__name__: f for f in (strided_chains, long_signal, wide_image, whole_vectors, two_uses)},
 }
 
 
@@ -126,6 +140,18 @@ def test_sanitizers_find_nothing(tmp_path: Path, name: str, command: str) -> Non
     """No network reads or writes outside its memory, at the largest sizes of blocks."""
     directory = write_c(GRAPHS[name](), tmp_path / "net", target="avx512")
     assert "ok" in check(build(directory, command, SANITIZED))
+
+
+@pytest.mark.parametrize("flags", [["-O3", "-march=native"], [*SANITIZED, "-march=native"]])
+@pytest.mark.parametrize("command", ["gcc", "clang"])
+@pytest.mark.parametrize("target", ["avx2", "avx512"])
+def test_sums_that_are_moved_are_those_of_their_outputs(
+    tmp_path: Path, target: str, command: str, flags: list[str]
+) -> None:
+    """Also where nothing lies beside an image, with the machine's own vectors."""
+    directory = write_c(whole_vectors(), tmp_path / "net", target=target)
+    assert re.search(r"for \(int m = 0; m < \d; m\+\+\)", (directory / "net.c").read_text())
+    assert "ok" in check(build(directory, command, flags))
 
 
 @pytest.mark.slow

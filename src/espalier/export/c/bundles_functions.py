@@ -28,6 +28,8 @@ class BundlesLayer:
     """Sums a vector."""
     widest: int
     """Sums that one loop makes where there are that many."""
+    pairs: kernels.Pairs | None
+    """What the machine multiplies bytes with."""
 
     @property
     def sum(self) -> str:
@@ -88,6 +90,10 @@ def _kernel(layer: BundlesLayer, tile: Tile, written: Written) -> str:
     weights = layer.weights
     words = (weights.sums, str(tile.vectors), "".join(map(str, weights.sizes)), *layer.kinds)
     kernel = f"{layer.name}_{'_'.join(word.removesuffix('_t') for word in words)}"
+    pairs = layer.pairs if weights.sums != "int32" and _bytes(layer) else None
+    if pairs is not None:
+        include = [f"#if defined({pairs.macro})", "#include <immintrin.h>", "#endif", ""]
+        written.kernels[pairs.macro] = "\n".join(include)
     written.kernels[kernel] = kernels.bundles(
         kernel,
         vectors=tile.vectors,
@@ -97,8 +103,16 @@ def _kernel(layer: BundlesLayer, tile: Tile, written: Written) -> str:
         kinds=layer.kinds,
         narrow=weights.sums != "int32",
         keep=weights.sums == "parts",
+        pairs=pairs,
     )
     return kernel
+
+
+def _bytes(layer: BundlesLayer) -> bool:
+    """Tell whether inputs and weights are bytes, weights with a sign."""
+    x, _, value, _ = layer.kinds
+    small = int(layer.weights.values.max(initial=0)) < 128
+    return x in ("uint8_t", "int8_t") and value in ("uint8_t", "int8_t") and small
 
 
 def advance(weights: IntegerWeights) -> list[str]:

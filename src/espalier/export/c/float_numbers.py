@@ -1,5 +1,6 @@
 """Float32: which weights a layer keeps, and how its sums are cut into blocks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +9,15 @@ from espalier.export.c.costs import costs_of
 from espalier.export.c.layout import Layout
 from espalier.export.c.steps import AnyWeights, Tile
 from espalier.export.c.targets import Target
-from espalier.export.c.tiles import can_pool, cut
-from espalier.export.c.weights import dense_weights, filters_together, sparse_weights
+from espalier.export.c.tiles import best_row, can_pool, cut
+from espalier.export.c.weights import dense_weights, sparse_weights
 from espalier.export.c.windows import Windows
 from espalier.export.graph import Linear, Node
 
 __all__ = ["FloatNumbers"]
+
+HALF, HALF_COST = 8, 0.55
+"""Lanes of half of the longest vector, and what it takes of the time of a whole one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,22 @@ class FloatNumbers:
     def smallest(self) -> bool:
         """Return False: speed comes before memory."""
         return False
+
+    @property
+    def moves_sums(self) -> bool:
+        """Whether long vectors make it worth while."""
+        return self.target.aligned and not self.smallest
+
+    def row(self, columns: int, images: Sequence[tuple[int, int]]) -> int:
+        """Round up to whole vectors, or to halves, which take a little more than half the time."""
+        lanes = self.target.lanes
+        if self.smallest:
+            return columns
+        if not self.moves_sums:
+            return best_row(columns, images, vectors=self.target.vectors, lanes=lanes)
+        whole, halves = -(-columns // lanes), -(-columns // HALF)
+        shorter = lanes > HALF and halves * HALF_COST < whole
+        return halves * HALF if shorter else whole * lanes
 
     @property
     def unit(self) -> int:
@@ -51,7 +71,7 @@ class FloatNumbers:
 
     def can_pool(self, width: int, row: int, pool: tuple[int, int]) -> bool:
         """Tell whether a block holds whole windows of a maximum."""
-        return can_pool(width, row, pool, block=self.target.block)
+        return can_pool(row if self.moves_sums else width, row, pool, block=self.target.block)
 
     def patches(self, node: Node, conv: Windows) -> None:
         """Return None: floats are multiplied where they lie."""
@@ -61,7 +81,7 @@ class FloatNumbers:
         inputs = layer.weight.shape[1]
         costs = costs_of(self.target.name)
         sparse = sparse_weights(layer, np.arange(inputs))
-        dense = dense_weights(layer, np.zeros(0, np.int64), together=1)
+        dense = dense_weights(layer)
         faster = costs.gather * layer.weight.nonzero < costs.dot * layer.weight.size
         return sparse if faster else dense
 
@@ -73,23 +93,15 @@ class FloatNumbers:
         pool: tuple[int, int],
         image: tuple[int, int, int],
     ) -> tuple[AnyWeights, tuple[Tile, ...], int]:
-        """Return all weights or the nonzeros, whichever is better, with blocks and lanes."""
-        layer, target = conv.layer, self.target
+        """Return the nonzeros, with blocks and lanes."""
+        target = self.target
         size = (image[1] * pool[0], image[2] * pool[1])
-        together = filters_together(layer.weight.shape[0] // layer.groups)
-        sparse = sparse_weights(layer, conv.filter_offsets(layout))
-        sparse_tiles = cut(*size, layout.row, pool, vectors=target.vectors, lanes=target.lanes)
-        vectors = target.dense_vectors // together
-        if not can_pool(size[1], layout.row, pool, block=vectors * target.dense_lanes):
-            return sparse, sparse_tiles, target.lanes
-        offsets = conv.offsets(layout)
-        dense = dense_weights(layer, offsets, together=together)
-        dense_tiles = cut(*size, layout.row, pool, vectors=vectors, lanes=target.dense_lanes)
-        costs = costs_of(target.name)
-        faster = costs.sparse(layer.weight.nonzero, sparse_tiles) < costs.dense(
-            layer.weight.size, dense_tiles, together=together
-        )
-        chosen = sparse if faster else dense
-        if chosen.dense:
-            return chosen, dense_tiles, target.dense_lanes
-        return chosen, sparse_tiles, target.lanes
+        if not self.moves_sums:
+            weights = sparse_weights(conv.layer, conv.filter_offsets(layout))
+        else:
+            weights = sparse_weights(conv.layer, conv.row_offsets(layout), conv.moves(layout))
+        halves = self.moves_sums and layout.row % target.lanes and layout.row % HALF == 0
+        lanes = HALF if halves else target.lanes
+        vectors = target.block // lanes
+        more = max(weights.moves)
+        return weights, cut(*size, layout.row, pool, vectors=vectors, lanes=lanes, more=more), lanes

@@ -43,7 +43,7 @@ from espalier.export.c.steps import (
     Tile,
     Weights,
 )
-from espalier.export.c.stores import store
+from espalier.export.c.stores import moved, store
 from espalier.export.c.targets import Target
 from espalier.export.c.text import (
     activated,
@@ -106,18 +106,17 @@ class Writer:
         """Return where a buffer begins."""
         return f"a + {buffer.offset}"
 
-    def _tables(self, function: str, weights: Weights) -> tuple[str, str]:
-        """Write a layer's constants and return the types of offsets and values."""
-        offset, value = offset_type(weights.offsets), "float"
+    def _tables(self, function: str, weights: Weights) -> str:
+        """Write a layer's constants and return the type of offsets."""
+        offset = offset_type(weights.offsets)
         if not weights.dense:
             kind = offset_type(weights.counts)
             self.parts.append(array(kind, f"{function}_count", weights.counts))
-        if weights.offsets.size or not weights.dense:
             self.parts.append(array(offset, f"{function}_offset", weights.offsets))
-        self.parts.append(array(value, f"{function}_value", weights.values))
+        self.parts.append(array("float", f"{function}_value", weights.values))
         self.parts.append(array("float", f"{function}_scale", weights.scale))
         self.parts.append(array("float", f"{function}_shift", weights.shift))
-        return offset, value
+        return offset
 
     def _layer(self, function: str, weights: PackedWeights) -> Layer:
         lanes = self.target.lanes
@@ -149,14 +148,14 @@ class Writer:
             ]
             return self._take(packed_linear(self._layer(function, step.weights), step, finish))
         weights, outputs = _weights(step), _weights(step).scale.size
-        offset, value = self._tables(function, weights)
+        offset = self._tables(function, weights)
         if weights.dense:
-            kernel = f"{self.name}_dot_{value}"
-            self.kernels[kernel] = kernels.dot(kernel, value=value)
+            kernel = f"{self.name}_dot"
+            self.kernels[kernel] = kernels.dot(kernel)
             call = f"{kernel}(p, {function}_value + o * {step.inputs}, {step.inputs})"
         else:
-            kernel = f"{self.name}_gather_{offset}_{value}"
-            self.kernels[kernel] = kernels.gather(kernel, offset=offset, value=value)
+            kernel = f"{self.name}_gather_{offset}"
+            self.kernels[kernel] = kernels.gather(kernel, offset=offset)
             call = f"{kernel}(p, offset, value, n)"
         inner = [
             *([] if weights.dense else [f"const int n = (int){function}_count[o];"]),
@@ -178,7 +177,7 @@ class Writer:
                         if weights.dense
                         else [
                             f"const {offset} *offset = {function}_offset;",
-                            f"const {value} *value = {function}_value;",
+                            f"const float *value = {function}_value;",
                         ]
                     ),
                     f"for (int o = 0; o < {outputs}; o++) {{",
@@ -193,93 +192,53 @@ class Writer:
             rest = ", ".join(self._constants(function, "f", step.weights))
             layer = self._layer(function, step.weights)
             return self._take(packed_convolution(layer, step, partial(_stored, step), rest))
-        types = self._tables(function, _weights(step))
-        body = border_loops(step.output.layout)
-        block = max(tile.vectors for tile in step.tiles) * self._lanes(step)
-        body.append(f"float a[{block * _weights(step).together}];")
+        weights = _weights(step)
+        offset = self._tables(function, weights)
+        block = max(tile.vectors for tile in step.tiles) * step.lanes
+        size = block * len(weights.moves)
+        aligned = f"{self.name.upper()}_WHOLE{step.lanes}"
+        body = [*border_loops(step.output.layout), f"{aligned} float a[{size}];"]
+        pitch = step.source.layout.row
         for i, tile in enumerate(step.tiles):
             put = f"{function}_store{i}"
-            pitch = step.source.layout.row
-            self.parts.append(store(put, step, tile, pitch=pitch))
-            body += self._tile(function, step, tile, put, types)
+            first = moved(step, tile, weights.moves, tile.vectors * step.lanes)
+            self.parts.append(store(put, step, tile, pitch=pitch, first=first))
+            body += self._tile(function, step, tile, put, offset)
         return body
 
-    def _lanes(self, step: ConvolutionStep) -> int:
-        return self.target.dense_lanes if _weights(step).dense else self.target.lanes
-
     def _tile(
-        self,
-        function: str,
-        step: ConvolutionStep,
-        tile: Tile,
-        put: str,
-        types: tuple[str, str],
+        self, function: str, step: ConvolutionStep, tile: Tile, put: str, offset: str
     ) -> list[str]:
-        weights = _weights(step)
+        weights, lanes, size = _weights(step), step.lanes, tile.vectors * step.lanes
         loops, p, q = tile_loops(step, tile)
-        inner = [f"const float *restrict p = {p};", f"float *restrict q = {q};"]
-        size = tile.vectors * self._lanes(step)
-        if weights.dense:
-            inner += self._dense(function, step, tile, put, types, size)
-        else:
-            inner += self._sparse(function, step, tile, put, types)
-        return [*loops, "{", *indented(inner), "}"]
-
-    def _sparse(
-        self, function: str, step: ConvolutionStep, tile: Tile, put: str, types: tuple[str, str]
-    ) -> list[str]:
-        offset, value = types
-        kernel = f"{self.name}_sparse_{tile.vectors}_{offset}_{value}"
+        vectors = f"{self.name}_floats{lanes}"
+        self.kernels[vectors] = kernels.vector(self.name, lanes)
+        kernel = f"{self.name}_sparse_{tile.vectors}_{lanes}_{offset}"
         self.kernels[kernel] = kernels.sparse(
-            kernel, vectors=tile.vectors, lanes=self.target.lanes, offset=offset, value=value
+            kernel, self.name, vectors=tile.vectors, lanes=lanes, offset=offset
         )
-        return [
+        moves = len(weights.moves)
+        run = [
+            "const int n = (int)*count++;",
+            f"{kernel}(p, offset, value, n, a{f' + m * {size}' if moves > 1 else ''});",
+            "offset += n;",
+            "value += n;",
+        ]
+        last = f" + {(moves - 1) * size}" if moves > 1 else ""
+        if moves > 1:
+            run = [f"for (int m = 0; m < {moves}; m++) {{", *indented(run), "}"]
+        inner = [
+            f"const float *restrict p = {p};",
+            f"float *restrict q = {q};",
+            f"const {offset_type(weights.counts)} *count = {function}_count;",
             f"const {offset} *offset = {function}_offset;",
-            f"const {value} *value = {function}_value;",
-            f"for (int f = 0; f < {_weights(step).scale.size}; f++) {{",
-            f"    const int n = (int){function}_count[f];",
-            f"    {kernel}(p, offset, value, n, a);",
-            f"    {put}(a, q + f * {step.output.layout.plane}, {_affine(function, 'f')});",
-            "    offset += n;",
-            "    value += n;",
+            f"const float *value = {function}_value;",
+            f"for (int f = 0; f < {weights.scale.size}; f++) {{",
+            *indented(run),
+            f"    {put}(a{last}, q + f * {step.output.layout.plane}, {_affine(function, 'f')});",
             "}",
         ]
-
-    def _dense(
-        self,
-        function: str,
-        step: ConvolutionStep,
-        tile: Tile,
-        put: str,
-        types: tuple[str, str],
-        size: int,
-    ) -> list[str]:
-        (offset, value), weights = types, _weights(step)
-        together, length = weights.together, weights.offsets.size
-        kernel = f"{self.name}_dense_{together}_{tile.vectors}_{offset}_{value}"
-        self.kernels[kernel] = kernels.dense(
-            kernel,
-            together=together,
-            vectors=tile.vectors,
-            lanes=self._lanes(step),
-            offset=offset,
-            value=value,
-        )
-        group = ""
-        if step.group_filters < weights.scale.size:
-            group = f" + f / {step.group_filters} * {step.group_floats}"
-        stores = [
-            f"    {put}(a + {i * size}, q + (f + {i}) * {step.output.layout.plane}, "
-            f"{_affine(function, f'f + {i}')});"
-            for i in range(together)
-        ]
-        return [
-            f"for (int f = 0; f < {weights.scale.size}; f += {together}) {{",
-            f"    {kernel}(p{group}, {function}_offset, {function}_value + f * {length}, "
-            f"{length}, a);",
-            *stores,
-            "}",
-        ]
+        return [*loops, "{", *indented(inner), "}"]
 
     def _elementwise(self, function: str, step: ElementwiseStep) -> list[str]:
         output = step.output.layout

@@ -320,6 +320,7 @@ class IntegerWriter:
             y=y,
             lanes=self.target.lanes,
             widest=WIDEST[self.target.name],
+            pairs=kernels.PAIRS.get(self.target.name),
         )
 
         def stored(name: str, tile: Tile, pitch: int) -> str:

@@ -1,5 +1,6 @@
 """Integers: which weights a layer keeps, and how its sums are cut into blocks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from espalier.export.c.layout import Layout, image_of
 from espalier.export.c.patches import Patches, in_patches
 from espalier.export.c.steps import Tile
 from espalier.export.c.targets import Target
-from espalier.export.c.tiles import can_cut_blocks, can_pool, cut, cut_blocks
+from espalier.export.c.tiles import best_row, can_cut_blocks, can_pool, cut, cut_blocks
 from espalier.export.c.weights import Optimize
 from espalier.export.c.windows import Windows
 from espalier.export.graph import Linear, Node
@@ -30,7 +31,7 @@ BLOCKS = {
     "sse": (16, 6),
     "neon": (16, 12),
     "avx2": (32, 6),
-    "avx512": (32, 12),
+    "avx512": (32, 16),
 }
 """int16 a loop, and loops whose sums stay in registers; 32 are two registers that one load of
 bytes fills."""
@@ -41,7 +42,7 @@ LINE = 64
 def integer_target(target: Target) -> Target:
     """Return the target with blocks of int16 sums."""
     lanes, vectors = BLOCKS[target.name]
-    return replace(target, lanes=lanes, vectors=vectors, dense_lanes=lanes, dense_vectors=vectors)
+    return replace(target, lanes=lanes, vectors=vectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,17 @@ class IntegerNumbers:
     def smallest(self) -> bool:
         """Whether memory comes before speed."""
         return self.optimize == "size"
+
+    @property
+    def moves_sums(self) -> bool:
+        """Return False: inputs are added up for the outputs that they lie beside."""
+        return False
+
+    def row(self, columns: int, images: Sequence[tuple[int, int]]) -> int:
+        """Round up to whole vectors where that is faster."""
+        if self.smallest:
+            return columns
+        return best_row(columns, images, vectors=self.target.vectors, lanes=self.target.lanes)
 
     @property
     def unit(self) -> int:

@@ -32,7 +32,7 @@ __all__ = [
 
 Integers = NDArray[np.int64]
 SumsIn = Literal["int16", "parts", "int32"]
-SIZES = (4, 2, 1)
+SIZES = (4, 3, 2, 1)
 """Inputs a bundle."""
 
 

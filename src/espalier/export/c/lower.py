@@ -24,7 +24,6 @@ from espalier.export.c.steps import (
     Step,
     TurnStep,
 )
-from espalier.export.c.tiles import cut, vectors_of
 from espalier.export.c.windows import Windows, pair
 from espalier.export.graph import (
     Activation,
@@ -43,9 +42,6 @@ from espalier.export.graph import (
 )
 
 __all__ = ["lower"]
-
-SPLIT = 1.16
-"""How much dearer loads are where no row begins at a vector: more of them cross a cache line."""
 
 
 def lower(graph: Graph, numbers: Numbers) -> Program:
@@ -236,10 +232,9 @@ class _Lowering:
         weights, tiles, lanes = self._numbers.convolution(
             node, conv, source.layout, pool, image_of(value.shape)
         )
-        base = 0
+        base, span = 0, source.layout.width
         if conv.direct:
-            top, left = conv.padding
-            base = source.layout.start - top * source.layout.row - left
+            base, span = self._begin(conv, source.layout)
         reach = max(tile.reach(row, lanes) for tile in tiles)
         last = int(conv.offsets(source.layout).max()) if layer.weight.size else 0
         last += (layer.groups - 1) * conv.group_floats(source.layout)
@@ -258,7 +253,17 @@ class _Lowering:
                 tiles=tiles,
                 activation=activation,
                 pool=pool,
+                lanes=lanes,
+                span=span,
             )
+        )
+
+    def _begin(self, conv: Windows, layout: Layout) -> tuple[int, int]:
+        """Return where windows begin, and how many columns from there hold values."""
+        (top, left), columns = conv.padding, layout.left + layout.width + layout.right
+        begin = (layout.top - top) * layout.row
+        return (
+            (begin, columns) if self._numbers.moves_sums else (begin + layout.left - left, columns)
         )
 
     def _patches(self, node: Node, conv: Windows, source: Buffer, patches: Patches) -> None:
@@ -336,7 +341,7 @@ class _Lowering:
 
     def _spread(self, node: Node, conv: Windows, source: Buffer) -> Buffer:
         channels, height, width = conv.spread_image
-        row = self._best_row(width, [conv])
+        row = self._row(width, [conv])
         layout = Layout(channels=channels * len(conv.phases), height=height, width=width, row=row)
         output = self._buffer(f"{source.name}{SPREAD}", layout, source.item)
         self._append(
@@ -369,7 +374,13 @@ class _Lowering:
         top, bottom, left, right = np.max(margins, axis=0).tolist()
         base = left + width + right
         flat = any(isinstance(node.layer, Flatten) for node in users)
-        row = base if flat or not plans else self._best_row(base, plans)
+        row = base if flat or not plans else self._row(base, plans)
+        narrow = self._row(width, plans)
+        whole = bool(plans) and self._numbers.moves_sums and not turned and not flat
+        if (
+            whole and narrow < row <= self._target.block
+        ):  # sums are moved, beside images lies nothing
+            left, right, row = 0, 0, narrow
         return Layout(
             channels=channels,
             height=height,
@@ -381,19 +392,7 @@ class _Lowering:
             row=row,
         )
 
-    def _best_row(self, base: int, plans: list[Windows]) -> int:
-        """Round a row up to whole vectors where aligned loads are worth it."""
-        lanes = self._target.lanes
-        aligned = -(-base // lanes) * lanes
-        if self._numbers.smallest or aligned == base:
-            return base
-
-        def cost(row: int) -> float:
-            total = 0.0
-            for plan in plans:
-                _, height, width = image_of(plan.output.shape)
-                tiles = cut(height, width, row, (1, 1), vectors=self._target.vectors, lanes=lanes)
-                total += vectors_of(tiles) * (SPLIT if row % lanes else 1.0)
-            return total
-
-        return min((base, aligned), key=cost)
+    def _row(self, columns: int, plans: list[Windows]) -> int:
+        """Return how far a row that these read is from the next."""
+        images = [image_of(plan.output.shape)[1:] for plan in plans]
+        return self._numbers.row(columns, images)

@@ -1,5 +1,6 @@
 """What a network's steps compute with: what lowering asks of an arithmetic."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from espalier.export.c.layout import Layout
@@ -22,6 +23,18 @@ class Numbers(Protocol):
     @property
     def smallest(self) -> bool:
         """Whether memory comes before speed."""
+
+    @property
+    def moves_sums(self) -> bool:
+        """Whether inputs are added up where vectors begin, and sums moved to their outputs."""
+
+    def row(self, columns: int, images: Sequence[tuple[int, int]]) -> int:
+        """Return how far a row of elements is from the next.
+
+        Args:
+            columns: that it has at least.
+            images: height and width of what convolutions make of such rows.
+        """
 
     @property
     def unit(self) -> int:

@@ -38,15 +38,15 @@ class Weights:
     """Nonzeros, or all weights, in the order in which the kernel reads them."""
 
     dense: bool
-    together: int
-    """Filters that one pass makes; 1 where sparse."""
     counts: NDArray[np.int64]
-    """Sparse: nonzeros a filter. Dense: empty."""
+    """Sparse: nonzeros, (filters, moves). Dense: empty."""
     offsets: NDArray[np.int64]
-    """Where the input lies, in floats: a nonzero each; dense: one list for all filters."""
+    """Where the input of a nonzero lies, in floats; empty where dense."""
     values: Floats
     scale: Floats
     shift: Floats
+    moves: tuple[int, ...] = (0,)
+    """How far to the right of the output the sums of some nonzeros lie; 0 last."""
 
 
 AnyWeights = Weights | IntegerWeights | PackedWeights
@@ -124,6 +124,10 @@ class ConvolutionStep:
     activation: Activation | None
     pool: tuple[int, int]
     """Rows and columns that a maximum is taken over; ones where none."""
+    lanes: int
+    """Sums a vector."""
+    span: int
+    """Columns of an input's row that hold what is summed, margins too."""
 
     @property
     def across(self) -> int:

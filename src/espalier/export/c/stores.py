@@ -1,12 +1,45 @@
 """What turns a block of float32 sums into outputs."""
 
+from collections.abc import Sequence
+
 from espalier.export.c.steps import ConvolutionStep, Tile
 from espalier.export.c.text import activated, indented
 
-__all__ = ["store"]
+__all__ = ["moved", "store"]
 
 
-def store(name: str, step: ConvolutionStep, tile: Tile, *, pitch: int) -> str:
+def moved(step: ConvolutionStep, tile: Tile, moves: tuple[int, ...], size: int) -> list[str]:
+    """Write what adds sums that lie to the right, or left, of their outputs to the last.
+
+    Args:
+        step: what the sums are of.
+        tile: the block.
+        moves: how far to the right each kind of sums lies, 0 last: those wait for no others.
+        size: from the first of a kind to the first of the next.
+    """
+    pitch = step.source.layout.row
+    ranges: dict[tuple[int, int], list[str]] = {}
+    for kind, move in enumerate(moves[:-1], 1 - len(moves)):
+        place = f"a[i - {-kind * size - move}]"
+        span = (max(0, -move), min(tile.columns, step.span - tile.column - move))
+        ranges.setdefault(span, []).append(place)
+    lines = []
+    for (low, high), places in ranges.items():
+        add = f"a[i] += {' + '.join(places)};"
+        if (low, high) == (0, tile.columns):
+            lines += [f"for (int i = 0; i < {size}; i++)", f"    {add}"]
+        elif low < high:
+            lines += [
+                f"for (int h = 0; h < {tile.rows}; h++)",
+                f"    for (int i = h * {pitch} + {low}; i < h * {pitch} + {high}; i++)",
+                f"        {add}",
+            ]
+    return lines
+
+
+def store(
+    name: str, step: ConvolutionStep, tile: Tile, *, pitch: int, first: Sequence[str] = ()
+) -> str:
     """Write a function of maximum, scale, shift and activation.
 
     Args:
@@ -14,6 +47,7 @@ def store(name: str, step: ConvolutionStep, tile: Tile, *, pitch: int) -> str:
         step: what the sums are of.
         tile: the block.
         pitch: from a row of sums to the next.
+        first: statements that come before.
     """
     rows, columns = step.pool
     output = step.output.layout.row
@@ -48,9 +82,10 @@ def store(name: str, step: ConvolutionStep, tile: Tile, *, pitch: int) -> str:
     ]
     return "\n".join(
         [
-            f"static void {name}(const float *restrict a, float *restrict y, "
+            f"static void {name}({'' if first else 'const '}float *restrict a, float *restrict y, "
             "float scale, float shift)",
             "{",
+            *indented(first),
             *([f"    float line[{tile.columns}];"] if value == "m" else []),
             f"    for (int h = 0; h < {tile.rows // rows}; h++) {{",
             *indented(lines, 2),

@@ -19,10 +19,8 @@ class Target:
     """float32 a vector; what a row of sums is rounded up to."""
     vectors: int
     """Vectors of sums that stay in registers while one filter's nonzeros go by."""
-    dense_vectors: int
-    """The same where each loaded vector serves several filters."""
-    dense_lanes: int
-    """float32 a vector there; gcc 12 keeps 16 of them in registers only where few arrays are."""
+    aligned: bool = False
+    """Whether vectors that straddle two lines of the cache cost much: long ones do."""
 
     @property
     def block(self) -> int:
@@ -33,12 +31,12 @@ class Target:
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("scalar", lanes=1, vectors=24, dense_vectors=16, dense_lanes=1),
-        Target("portable", lanes=4, vectors=12, dense_vectors=12, dense_lanes=4),
-        Target("sse", lanes=4, vectors=12, dense_vectors=12, dense_lanes=4),
-        Target("neon", lanes=4, vectors=24, dense_vectors=24, dense_lanes=4),
-        Target("avx2", lanes=8, vectors=12, dense_vectors=12, dense_lanes=8),
-        Target("avx512", lanes=16, vectors=10, dense_vectors=12, dense_lanes=8),
+        Target("scalar", lanes=1, vectors=24),
+        Target("portable", lanes=4, vectors=12),
+        Target("sse", lanes=4, vectors=12),
+        Target("neon", lanes=4, vectors=24),
+        Target("avx2", lanes=8, vectors=12, aligned=True),
+        Target("avx512", lanes=16, vectors=10, aligned=True),
     )
 }
 """``scalar`` is for microcontrollers: no lane is wasted. ``portable`` is for any other machine."""

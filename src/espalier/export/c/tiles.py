@@ -1,14 +1,16 @@
 """How a plane of sums is cut into blocks that stay in registers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import lcm
 
 from espalier.export.c.steps import Tile
 
-__all__ = ["BLOCK_VECTORS", "can_cut_blocks", "can_pool", "cut", "cut_blocks", "vectors_of"]
+__all__ = ["best_row", "can_cut_blocks", "can_pool", "cut", "cut_blocks", "vectors_of"]
 
 BLOCK_VECTORS = 0.6
 """What beginning a nonzero costs, in vectors: its offset, its value, the loop."""
+SPLIT = 1.16
+"""How much dearer loads are where no row begins at a vector: more of them cross a cache line."""
 UNPACK_VECTORS = 4.0
 """The same where it is unpacked first: a third of the instructions that this takes."""
 ANOTHER_KIND = 0.06
@@ -21,23 +23,30 @@ def can_pool(width: int, row: int, pool: tuple[int, int], *, block: int) -> bool
 
 
 def cut(
-    height: int, width: int, row: int, pool: tuple[int, int], *, vectors: int, lanes: int
+    height: int,
+    width: int,
+    row: int,
+    pool: tuple[int, int],
+    *,
+    vectors: int,
+    lanes: int,
+    more: int = 0,
 ) -> tuple[Tile, ...]:
     """Cut ``height`` rows of ``width`` sums, rows ``row`` apart, at whole windows of ``pool``.
 
     A block is whole rows, with what lies between them summed and forgotten; a row that is longer
-    than a block is cut itself.
+    than a block is cut itself. To the right of a block's sums lie ``more`` that are needed too.
     """
     block = vectors * lanes
-    if (pool[0] - 1) * row + width <= block:
-        return _whole_rows(height, width, row, pool[0], block=block, lanes=lanes)
+    if (pool[0] - 1) * row + width + more <= block:
+        return _whole_rows(height, width, row, pool[0], block=block, lanes=lanes, more=more)
     step = lcm(lanes, pool[1])
-    parts = -(-width // max(block // step * step, step))
+    parts = -(-width // max((block - more) // step * step, step))
     columns = -(-width // (parts * step)) * step
-    tiles = [_tile(1, columns, row, lanes, 0, height, 0, width // columns)]
+    tiles = [_tile(1, columns, row, lanes, 0, height, 0, width // columns, more)]
     rest = width % columns
     if rest:
-        tiles.append(_tile(1, rest, row, lanes, 0, height, width - rest, 1))
+        tiles.append(_tile(1, rest, row, lanes, 0, height, width - rest, 1, more))
     return tuple(tile for tile in tiles if tile.column_count)
 
 
@@ -103,17 +112,40 @@ def vectors_of(tiles: Iterable[Tile]) -> float:
     return sum(t.row_count * t.column_count * (t.vectors + BLOCK_VECTORS) for t in tiles)
 
 
+def best_row(columns: int, images: Sequence[tuple[int, int]], *, vectors: int, lanes: int) -> int:
+    """Round a row up to whole vectors where aligned loads are worth it.
+
+    Args:
+        columns: that it has at least.
+        images: height and width of what is made of such rows.
+        vectors: of a block.
+        lanes: sums a vector.
+    """
+    aligned = -(-columns // lanes) * lanes
+    if aligned == columns:
+        return columns
+
+    def cost(row: int) -> float:
+        tiles = [
+            cut(height, width, row, (1, 1), vectors=vectors, lanes=lanes)
+            for height, width in images
+        ]
+        return sum(map(vectors_of, tiles)) * (SPLIT if row % lanes else 1.0)
+
+    return min((columns, aligned), key=cost)
+
+
 def _whole_rows(
-    height: int, width: int, row: int, unit: int, *, block: int, lanes: int
+    height: int, width: int, row: int, unit: int, *, block: int, lanes: int, more: int
 ) -> tuple[Tile, ...]:
     options = []
     for rows in range(unit, height + 1, unit):
-        if (rows - 1) * row + width > block:
+        if (rows - 1) * row + width + more > block:
             break
         rest = height % rows
-        tiles = [_tile(rows, width, row, lanes, 0, height // rows, 0, 1)]
+        tiles = [_tile(rows, width, row, lanes, 0, height // rows, 0, 1, more)]
         if rest:
-            tiles.append(_tile(rest, width, row, lanes, height - rest, 1, 0, 1))
+            tiles.append(_tile(rest, width, row, lanes, height - rest, 1, 0, 1, more))
         options.append(tuple(tiles))
     return min(options, key=vectors_of)
 
@@ -127,11 +159,12 @@ def _tile(
     row_count: int,
     column: int,
     column_count: int,
+    more: int,
 ) -> Tile:
     return Tile(
         rows=rows,
         columns=columns,
-        vectors=-(-((rows - 1) * row + columns) // lanes),
+        vectors=-(-((rows - 1) * row + columns + more) // lanes),
         row=first_row,
         row_count=row_count,
         column=column,

@@ -9,59 +9,52 @@ from espalier.encoded import decode
 from espalier.export.c.steps import Weights
 from espalier.export.graph import Convolution, Linear
 
-__all__ = ["Optimize", "dense_weights", "filters_together", "sparse_weights"]
+__all__ = ["Optimize", "dense_weights", "sparse_weights"]
 
 Optimize = Literal["speed", "size"]
 Floats = NDArray[np.float32]
 
 
-def filters_together(filters: int, *, most: int = 4) -> int:
-    """Return how many filters of a group one dense pass makes: a divisor of their number."""
-    return next(count for count in range(most, 0, -1) if filters % count == 0)
-
-
-def sparse_weights(layer: Convolution | Linear, offsets: NDArray[np.int64]) -> Weights:
-    """Keep the nonzeros, filter by filter.
+def sparse_weights(
+    layer: Convolution | Linear,
+    offsets: NDArray[np.int64],
+    moves: NDArray[np.int64] | None = None,
+) -> Weights:
+    """Keep the nonzeros, filter by filter, those with sums that are moved alike together.
 
     Args:
         layer: with its weights, scale and shift.
         offsets: of each weight's input, in floats; broadcast to (filters, weights a filter).
+        moves: how far each weight's sum lies from the output, (weights a filter,); None: 0.
     """
     values, scale, shift = _values(layer)
+    moves = np.zeros(values.shape[1], np.int64) if moves is None else moves
+    kinds = (*sorted(set(moves.tolist()) - {0}), 0)
+    kind = np.array([kinds.index(move) for move in moves.tolist()], np.int64)
+    order = np.argsort(kind, kind="stable")
+    values = values[:, order]
     mask = values != 0
+    counts = [mask[:, kind[order] == i].sum(axis=1) for i in range(len(kinds))]
     return Weights(
         dense=False,
-        together=1,
-        counts=mask.sum(axis=1),
-        offsets=np.broadcast_to(offsets, values.shape)[mask],
+        counts=np.stack(counts, axis=1),
+        offsets=np.broadcast_to(offsets, mask.shape)[:, order][mask],
         values=values[mask],
         scale=scale,
         shift=shift,
+        moves=kinds,
     )
 
 
-def dense_weights(
-    layer: Convolution | Linear,
-    offsets: NDArray[np.int64],
-    *,
-    together: int,
-) -> Weights:
-    """Keep all weights, those of ``together`` filters interleaved.
-
-    Args:
-        layer: with its weights, scale and shift.
-        offsets: of one filter's inputs from its group's start; empty where they are consecutive.
-        together: filters a pass.
-    """
+def dense_weights(layer: Linear) -> Weights:
+    """Keep all weights of a layer, with its scale and shift."""
     values, scale, shift = _values(layer)
-    filters, size = values.shape
-    blocks = values.reshape(filters // together, together, size).transpose(0, 2, 1)
+    nothing = np.zeros(0, np.int64)
     return Weights(
         dense=True,
-        together=together,
-        counts=np.zeros(0, np.int64),
-        offsets=offsets,
-        values=np.ascontiguousarray(blocks).reshape(-1),
+        counts=nothing,
+        offsets=nothing,
+        values=values.reshape(-1),
         scale=scale,
         shift=shift,
     )

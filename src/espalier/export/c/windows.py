@@ -51,21 +51,46 @@ class Windows:
 
     def taps(self, layout: Layout) -> NDArray[np.int64]:
         """Return where the weights of a channel find their inputs, from the channel's start."""
+        result: NDArray[np.int64] = self._rows(layout) + self._columns()
+        return result
+
+    def _rows(self, layout: Layout) -> NDArray[np.int64]:
+        """Return the same of the first column of each weight's row."""
         phase = {position: i for i, position in enumerate(self.phases)}
         inside = []
         for y, x in product(range(self.kernel[0]), range(self.kernel[1])):
             at = (y * self.dilation[0], x * self.dilation[1])
             part = phase[(at[0] % self.stride[0], at[1] % self.stride[1])]
-            row, column = at[0] // self.stride[0], at[1] // self.stride[1]
-            inside.append(part * layout.plane + row * layout.row + column)
+            inside.append(part * layout.plane + at[0] // self.stride[0] * layout.row)
         return np.array(inside, np.int64)
+
+    def _columns(self) -> NDArray[np.int64]:
+        """Return how many columns further the weights of a channel find their inputs."""
+        columns = np.arange(self.kernel[1]) * self.dilation[1] // self.stride[1]
+        return np.tile(columns, self.kernel[0])
 
     def offsets(self, layout: Layout) -> NDArray[np.int64]:
         """Return where each weight of a filter finds its input, from the group's start."""
+        return self._of_filter(self.taps(layout), layout)
+
+    def _of_filter(self, taps: NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
         channels = np.arange(self.layer.weight.shape[1], dtype=np.int64)
         planes = channels[:, None] * self.channel_step(layout)
-        result: NDArray[np.int64] = (planes + self.taps(layout)).reshape(-1)
+        result: NDArray[np.int64] = (planes + taps).reshape(-1)
         return result
+
+    def moves(self, layout: Layout) -> NDArray[np.int64]:
+        """Return how far to the right of its output each weight of a filter finds its input.
+
+        From the first column of the layout; negative where a margin is left out.
+        """
+        begin = layout.left - self.padding[1] if self.direct else 0
+        moves = self._columns() + begin
+        return np.tile(moves, self.layer.weight.shape[1])
+
+    def row_offsets(self, layout: Layout) -> NDArray[np.int64]:
+        """Return :meth:`filter_offsets` without what :meth:`moves` says."""
+        return self._of_all(self._of_filter(self._rows(layout), layout), layout)
 
     def runs(self, row: int, channels: int) -> tuple[tuple[int, ...], int]:
         """Return where a patch's parts begin where channels lie last, and how long each is.
@@ -85,9 +110,12 @@ class Windows:
 
     def filter_offsets(self, layout: Layout) -> NDArray[np.int64]:
         """Return the same from the image's start: (filters, weights a filter), or one row."""
+        return self._of_all(self.offsets(layout), layout)
+
+    def _of_all(self, offsets: NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
         filters = self.layer.weight.shape[0] // self.layer.groups
         groups = np.repeat(np.arange(self.layer.groups), filters)[:, None]
-        return self.offsets(layout) + groups * self.group_floats(layout)
+        return offsets + groups * self.group_floats(layout)
 
 
 def pair(sizes: tuple[int, ...], fill: int) -> tuple[int, int]:

@@ -202,7 +202,7 @@ def test_files_never_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_options_allocate_nothing(tmp_path: Path, classes: int) -> None:
     """A network that its file could not fill is never built, however large it is asked for."""
     path = Named({"name": "resnet20", "options": {"classes": classes}}).write(tmp_path / "n")
-    with pytest.raises(ConfigError, match="is not this model|pass what a tensor can have"):
+    with pytest.raises(ConfigError, match=r"is not this model|pass what a tensor can have"):
         espalier.load(path)
 
 

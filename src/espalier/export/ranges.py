@@ -79,7 +79,10 @@ def histograms(
     for name, chunk in values():
         least, most = float(chunk.min()), float(chunk.max())
         if not np.isfinite((least, most)).all():
-            raise NonFiniteError(f"{_place(graph, name)}: calibration makes it exceed float32.")
+            raise NonFiniteError(
+                f"{_place(graph, name)}: calibration makes it exceed float32; look at its weights, "
+                "and at how the data are normalized."
+            )
         low, high = reached.get(name, (0.0, 0.0))
         reached[name] = (min(low, least), max(high, most))
     counts = {name: np.zeros(BINS, np.int64) for name in reached}

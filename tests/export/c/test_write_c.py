@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from espalier.errors import ConfigError, StorageError
+from espalier.errors import ConfigError, NonFiniteError, StorageError
 from espalier.export.c import TARGETS, write_c
-from espalier.export.graph import Concat, Graph
+from espalier.export.graph import Concat, Convolution, Graph, Linear
 from espalier.export.reference import run_all
 
 from ..networks import NETWORKS, Builder  # noqa: TID252
@@ -271,6 +271,24 @@ int main(void)
     for name in ("gcc", "clang"):
         said = check(build(directory, name, []))
         assert said.splitlines() == ["0.5 0.125 cat", '0.25 2 a "dog"', "1e-09 3 \\ ??/ é"]
+
+
+def test_values_beyond_float32_are_refused(tmp_path: Path) -> None:
+    """A self-test would expect infinities; the layer is named and nothing is written."""
+    b = Builder(1, 6, 6, seed=3)
+    b.conv(2, (3, 3), density=1.0)
+    b.flatten()
+    b.linear(3, density=1.0)
+    graph = b.graph()
+    nodes = list(graph.nodes)
+    for i in (0, 2):
+        layer = nodes[i].layer
+        assert isinstance(layer, Convolution | Linear)
+        nodes[i] = replace(nodes[i], layer=replace(layer, scale=np.full_like(layer.scale, 1e30)))
+    huge = replace(graph, nodes=tuple(nodes))
+    with pytest.raises(NonFiniteError, match=rf"{nodes[2].name}: .* exceed float32"):
+        write_c(huge, tmp_path / "net")
+    assert not (tmp_path / "net").exists()
 
 
 def test_a_second_export_replaces_the_first(tmp_path: Path) -> None:

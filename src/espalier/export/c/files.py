@@ -3,14 +3,17 @@
 from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 
+from espalier.errors import NonFiniteError
 from espalier.export.c.functions import Writer
 from espalier.export.c.integer_functions import IntegerWriter
 from espalier.export.c.steps import ConcatStep, ElementwiseStep, PatchesStep, Program, Step
 from espalier.export.c.text import array, comment, initializer, literal, quoted
+from espalier.export.graph import Graph
 from espalier.export.integer.plan import IntegerPlan
 from espalier.export.integer.run import run_integer
-from espalier.export.reference import run
+from espalier.export.reference import run_all
 
 __all__ = ["MARK", "sources"]
 
@@ -202,13 +205,29 @@ def _call(name: str, index: int, step: Step, writer: AnyWriter) -> str:
     return f"{name}_{index}({', '.join(sources)}, {output});"
 
 
+def _expected(graph: Graph, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the outputs in double precision.
+
+    Raises:
+        NonFiniteError: a value on the way is beyond float32; the message names its layer.
+    """
+    values = run_all(graph, inputs.astype(np.float64))
+    for node in graph.nodes:
+        if not np.abs(values[node.output.name]).max(initial=0) <= np.finfo(np.float32).max:
+            raise NonFiniteError(
+                f"{node.name}: its values exceed float32 on inputs of deviation 1; look at its "
+                "weights, and at the statistics of the normalization after it."
+            )
+    return values[graph.output.name]
+
+
 def _test(program: Program, name: str, plan: IntegerPlan | None) -> str:
     graph, upper = program.graph, name.upper()
     inputs = np.random.default_rng(0).standard_normal((1, *graph.input.shape), np.float32)
     more: list[str] = []
     calls = [f"    wrong |= differs({name}_run_static(input, output));"]
     if plan is None:
-        expected = np.asarray(run(graph, inputs.astype(np.float64)))
+        expected = _expected(graph, inputs)
         bound, how = (
             max(TOLERANCE * float(np.abs(expected).max(initial=0)), 1e-30),
             "double precision",

@@ -63,6 +63,19 @@ def test_file_systems_that_sync_no_directories(
     assert (tmp_path / "a.json").read_bytes() == b"new"
 
 
+def test_what_is_no_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder, the current one too, and a pipe or device are never replaced by a file."""
+    monkeypatch.chdir(tmp_path)
+    for folder in (Path(), tmp_path):
+        with pytest.raises(StorageError, match=r"it is a folder. Name a file"):
+            write_atomically(folder, b"new")
+    os.mkfifo("pipe")
+    with pytest.raises(StorageError, match=r"can't write pipe: it is a device"):
+        write_atomically(Path("pipe"), b"new")
+    assert Path("pipe").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
 def test_a_full_disk_leaves_the_lines_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

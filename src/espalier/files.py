@@ -41,8 +41,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Raises:
         StorageError: the disk is full or the place can't be written to; the old file stays and the
-            temporary one is removed.
+            temporary one is removed. A folder or a device is no place for a file: it stays as well.
     """
+    _check_place(path)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -55,6 +56,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise _storage_error(path, error) from error
+
+
+def _check_place(path: Path) -> None:
+    try:
+        fits = not path.exists() or path.is_file()
+    except OSError as error:  # a folder on the way can't be searched
+        raise _storage_error(path, error) from error
+    if not fits:
+        what = "it is a folder" if path.is_dir() else "it is a device, which a file would replace"
+        raise StorageError(f"can't write {path}: {what}. Name a file.")
 
 
 def append_line(path: Path, line: str) -> None:

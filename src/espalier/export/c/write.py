@@ -63,6 +63,8 @@ def write_c(
     Raises:
         ConfigError: an option is unknown, "int" without calibration, or the directory holds what no
             export has made.
+        NonFiniteError: a value exceeds float32 on ordinary inputs or in calibration; names its
+            layer.
         DataError: calibration of another shape than the network's input, or not finite.
         StorageError: the place can't be written to; an earlier export there stays as it was.
     """

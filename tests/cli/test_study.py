@@ -181,7 +181,7 @@ def test_failures_end_with_code_1_and_their_reasons(
     found = espalier("study", "run", file, "--out", tmp_path / "out")
 
     assert found.code == 1
-    assert "1 runs finished, 1 failed, 1 could not be run" in found.out
+    assert "1 run finished, 1 failed, 1 could not be run" in found.out
     assert "it diverged" in found.out
     assert "the disk is full" in found.out
     assert "--retry-failed" in found.out

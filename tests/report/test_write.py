@@ -59,6 +59,9 @@ def test_tables_as_files(tmp_path: Path) -> None:
     assert "| **84.78** (84.78) |" in (tables / "table1.md").read_text()
     assert r"\textbf{95.2" in (tables / "table2.tex").read_text()
     assert r"\%" in (tables / "table1.tex").read_text()
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "cpu, 1 thread<" in page
+    assert " points against the dense network" in page
 
 
 def test_an_unfinished_study_has_a_report(tmp_path: Path) -> None:

@@ -190,9 +190,11 @@ def _as_json(out: Path, outcome: "StudyOutcome") -> dict[str, Any]:
 
 def study_summary(out: Path, outcome: "StudyOutcome") -> str:
     """Return what a study has done, for people: counts, and reasons of what is not done."""
-    counts = [f"{len(outcome.finished)} runs finished"]
+    runs = len(outcome.finished)
+    counts = [f"{runs} {'run' if runs == 1 else 'runs'} finished"]
     if outcome.skipped:
-        counts.append(f"{len(outcome.skipped)} were finished before")
+        before = len(outcome.skipped)
+        counts.append(f"{before} {'was' if before == 1 else 'were'} finished before")
     if outcome.failed:
         counts.append(f"{len(outcome.failed)} failed")
     if outcome.left:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from espalier.records import RunSpec, StudyRecords, settings
+from espalier.records import RunResult, RunSpec, StudyRecords, settings
 from espalier.report import beyond, figures
 from espalier.report.cells import CellRow, baseline_cell, cell_rows, score
 from espalier.report.charts import Chart
@@ -144,7 +144,11 @@ def _origin(records: StudyRecords) -> dict[str, list[str]]:
     ]
     return {
         "data": sorted({result.data_source for result in results}),
-        "device": sorted({f"{r.device}, {r.threads} threads" for r in results}),
+        "device": sorted({_device(result) for result in results}),
         "versions": sorted({f"{k} {v}" for r in results for k, v in r.environment.items()}),
         "settings": shared,
     }
+
+
+def _device(result: RunResult) -> str:
+    return f"{result.device}, {result.threads} thread{'' if result.threads == 1 else 's'}"

@@ -12,7 +12,7 @@ ENGLISH = {
     "rule.paper": "Rule of the paper: the epoch with the best test accuracy counts, and of each cell the best run. It looks at the test images to choose, so it is a little too good.",
     "rule.validation": "Honest rule: the epoch with the best validation accuracy counts; the learning rate is chosen by validation accuracy too. Means over seeds, with their standard deviation where there are several.",
     "rule.last": "Honest rule: the last epoch counts; the learning rate is chosen by its validation accuracy. Means over seeds, with their standard deviation where there are several.",
-    "lead.efficiency": "{place} keeps {density} of the weights, takes 1/{times} of the bits (RC {ratio}, places not counted), and reaches {accuracy}: {lost} against the dense network.",
+    "lead.efficiency": "{place} keeps {density} of the weights, takes 1/{times} of the bits (RC {ratio}, places not counted), and reaches {accuracy}: {lost} points against the dense network.",
     "lead.file": " Its file takes {size}, 1/{times} of the bytes of a dense one: PE {file} from the file, {paper} by RC.",
     "lead.no_baseline": "PE needs the dense baseline: no run with gamma 0 and 32 bits has finished yet.",
     "lead.nothing": "No pruned run has finished yet.",

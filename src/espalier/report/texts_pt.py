@@ -12,7 +12,7 @@ PORTUGUESE = {
     "rule.paper": "Regra do artigo: vale a época com a melhor acurácia de teste e, de cada célula, o melhor treino. A escolha olha as imagens de teste, portanto é um pouco otimista.",
     "rule.validation": "Regra honesta: vale a época com a melhor acurácia de validação; a taxa de aprendizado também é escolhida pela validação. Médias sobre as sementes, com desvio padrão onde há várias.",
     "rule.last": "Regra honesta: vale a última época; a taxa de aprendizado é escolhida pela acurácia de validação. Médias sobre as sementes, com desvio padrão onde há várias.",
-    "lead.efficiency": "{place} mantém {density} dos pesos, ocupa 1/{times} dos bits (RC {ratio}, sem contar as posições) e alcança {accuracy}: {lost} em relação à rede densa.",
+    "lead.efficiency": "{place} mantém {density} dos pesos, ocupa 1/{times} dos bits (RC {ratio}, sem contar as posições) e alcança {accuracy}: {lost} pontos em relação à rede densa.",
     "lead.file": " Seu arquivo ocupa {size}, 1/{times} dos bytes de um denso: PE {file} pelo arquivo, {paper} pelo RC.",
     "lead.no_baseline": "O PE precisa da rede densa: nenhum treino com gama 0 e 32 bits foi concluído.",
     "lead.nothing": "Nenhum treino com poda foi concluído.",

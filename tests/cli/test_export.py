@@ -97,7 +97,7 @@ def test_c_in_integers(espalier: Command, network: Path, images: Path, tmp_path:
     command = ["export", network, "--to", "c", "-o", out, "--arithmetic", "int"]
     done = espalier(*command)
     assert done.code == 2
-    assert "give calibration" in done.err
+    assert "give --calibration" in done.err
     assert not out.exists()
     done = espalier(*command, "--calibration", images)
     assert done.code == 0, done.err
@@ -211,7 +211,7 @@ def test_no_compiler(
         (["--to", "c", "--head", "sofmax"], "Did you mean 'softmax'"),
         (["--to", "c", "--optimize", "spead"], "Did you mean 'speed'"),
         (["--to", "onnx", "--profile", "half"], "--profile half: expected one of float"),
-        (["--to", "onnx", "--profile", "int8"], "profile='int8' needs calibration"),
+        (["--to", "onnx", "--profile", "int8"], "give --calibration, some hundred"),
         (["--to", "c", "--target", "avx"], "Did you mean 'avx2'"),
         (["--to", "c", "--calibration", "images"], "--calibration is for --profile int8 and"),
         (["--to", "onnx", "--profile", "int8", "--calibration", "nowhere"], "there is no nowhere"),

@@ -89,6 +89,11 @@ def export(
         _check(value, f"--{name}", _known(name))
     if calibration is not None and "int" not in (arithmetic or profile or ""):
         raise ConfigError("--calibration is for --profile int8 and --arithmetic int.")
+    if calibration is None and "int" in (arithmetic or profile or ""):
+        raise ConfigError(
+            "integers take the ranges of activations from data: give --calibration, some hundred "
+            "images of the training data, or a .npy of samples before normalization."
+        )
     shape = parse_shape(input_shape)
     graph = open_graph(file, model, head=head, input_shape=shape, max_bytes=max_bytes)
     if calibration is not None:

@@ -87,10 +87,10 @@ class PlainCalls:
 
 
 class Broken(PlainCalls):
-    """Fails as CUDA does, in the midst of the work."""
+    """Fails with words as CUDA has them."""
 
     def record(self, work: Work) -> Work:
-        """Do on the host what a capture does, and fail."""
+        """Fail."""
         raise RuntimeError("operation not permitted when stream is capturing\nat some place")
 
 

@@ -5,6 +5,9 @@
 Networks of random weights, 7 % of them nonzero, on a grid of 4 bits, in tensors of 1,000,000 (or
 fewer). Each tensor is made when it is packed and dropped when it is read, so the memory named is
 what packing and reading themselves take beyond the file. One thread.
+
+The floor of reading: each bit of a mask waits for the mixing weights that the bit before has moved,
+about 20 cycles of two multiplications, a look-up and sums; docs/results.md has the distance to it.
 """
 
 import argparse

@@ -219,6 +219,20 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
         espalier.load(path, nn.Linear(2, 2, bias=False), max_bytes=8)
 
 
+def test_damage_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    """A file that turns out to be damaged in its last tensor has filled none."""
+    path = tmp_path / "n.espalier"
+    espalier.save(trained(small(), IMAGES), path)
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    other = small()
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    with pytest.raises(ArtifactError):
+        espalier.load(path, other)
+    assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
+
+
 def test_uncompressed_moments_are_refused(tmp_path: Path) -> None:
     """A compressor that has compressed nothing yet has no codes to save."""
     model = small()

@@ -73,9 +73,11 @@ def _planned(name: str, options: Mapping[str, Any]) -> nn.Module:
 
 @torch.no_grad()
 def _fill(model: nn.Module, file: ArtifactFile) -> None:
-    """Overwrite the model's tensors where they lie, once all are known to fit."""
+    """Overwrite the model's tensors where they lie, once all are known to fit and to be whole."""
     state = plain_state(model)
     _check(file, state)
+    for _ in file.tensors():  # read twice rather than kept: memory for one tensor at a time
+        pass
     for name, tensor in file.tensors():
         state[name].copy_(torch.from_numpy(weights_of(tensor)))
     unfold_(unwrapped(model), file.metadata.folded)

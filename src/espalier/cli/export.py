@@ -148,6 +148,8 @@ def open_graph(
 def build_own(file: Path, model: str | None, *, max_bytes: int) -> "nn.Module | None":
     """Return what ``--model`` builds, with the options that the file names for it.
 
+    None where the file's name builds it: that is left to ``load``, which checks the options first.
+
     Raises:
         ArtifactError: the file is damaged.
         ConfigError: the network can't be built.
@@ -156,11 +158,13 @@ def build_own(file: Path, model: str | None, *, max_bytes: int) -> "nn.Module | 
 
     if model is None:
         return None
-    from espalier.models import build_model
+    from espalier.models import MODELS, build_model
 
     with open_artifact(file, max_bytes=max_bytes) as opened:
         network = opened.metadata.network
     same = network is not None and network["name"] == model
+    if same and model in MODELS:
+        return None
     return build_model(model, **(network["options"] if network is not None and same else {}))
 
 

@@ -98,7 +98,8 @@ def ladder_lines(out: Path) -> list[str]:
     for rung in sorted(ladder["rungs"], key=lambda rung: -rung["density"]):
         said = "kept" if rung["run"] == ladder["kept"] else "within" if rung["within"] else "beyond"
         density, size = percent(100 * rung["density"]), size_text(rung["size_bytes"])
-        accuracy = f"validation {percent(rung['val_accuracy'])}, {rung['lost']:+.2f} points lost"
+        change = f"{abs(rung['lost']):.2f} points {'gained' if rung['lost'] < 0 else 'lost'}"
+        accuracy = f"validation {percent(rung['val_accuracy'])}, {change}"
         lines.append(f"{said:<14} density {density}, {size}: {accuracy}")
     return lines
 

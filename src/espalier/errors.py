@@ -17,6 +17,7 @@ __all__ = [
     "ArtifactMetadataError",
     "ArtifactStreamError",
     "ArtifactVersionError",
+    "BudgetWarning",
     "BusyError",
     "CheckpointError",
     "CompilerError",

@@ -125,8 +125,8 @@ def test_a_second_signal_ends_a_run_at_once(
 
     def impatient(run: Run) -> tuple[EpochRecord, Report]:
         if run.epoch == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return finish(run)
 
     whole = run_tiny(tiny_spec(), tmp_path / "whole")

@@ -137,11 +137,11 @@ def test_a_study_runs_and_says_what_it_did(espalier: Command, file: Path, tmp_pa
     assert found.code == 0
     assert f"3 runs finished; records in {out}" in found.out
     assert found.err.count("started  bits") == 3
-    assert "done     bits 3: test 54.00 % at density 50.00 %, 1 epochs" in found.err
+    assert "done     bits 3: test 54.00 % at density 50.00 %, 1 epoch" in found.err
     assert "small: 3 of 3 done" in found.err
     assert "\x1b" not in found.out + found.err
     again = espalier("study", "run", file, "--out", out)
-    assert "0 runs finished, 3 were finished before" in again.out
+    assert "0 runs finished, 3 finished before" in again.out
 
 
 def test_where_runs_a_part_and_the_plan_names_all(
@@ -299,7 +299,7 @@ def test_merge_joins_what_ran_elsewhere(espalier: Command, file: Path, tmp_path:
 
     found = espalier("study", "merge", tmp_path / "a", tmp_path / "b")
 
-    assert "1 runs copied, 1 are the same in both, 1 are still missing" in found.out
+    assert "1 run copied, 1 the same in both, 1 still missing" in found.out
     file.write_text(STUDY.replace("epochs = 2", "epochs = 3"))
     espalier("study", "run", file, "--out", tmp_path / "c")
     found = espalier("study", "merge", tmp_path / "a", tmp_path / "c")

@@ -14,6 +14,7 @@ from espalier.cli.export import InputShape, ModelName, build_own, parse_shape
 from espalier.cli.pack import MaxBytes
 from espalier.cli.summary import percent, print_whole
 from espalier.errors import ConfigError, EspalierError
+from espalier.wording import counted
 
 if TYPE_CHECKING:
     from espalier.runtime.bench import Row, Sizes
@@ -175,7 +176,7 @@ def _print(subject: "Subject", sizes: "Sizes", rows: "list[Row]") -> None:
 
 def _facts(subject: "Subject", sizes: "Sizes", rows: "list[Row]") -> Iterator[tuple[str, str]]:
     machine = _machine()
-    threads = "1 thread" if rows[0].threads == 1 else f"{rows[0].threads} threads"
+    threads = counted(rows[0].threads, "thread")
     versions = [f"{name} {machine[name]}" for name in ("torch", "onnxruntime") if name in machine]
     yield "machine", f"{machine['processor']}; {threads}; {', '.join(versions)}"
     labelled = max(row.labelled for row in rows)

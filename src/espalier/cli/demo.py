@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from espalier.errors import BusyError, ConfigError, StoppedError
+from espalier.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -156,7 +157,7 @@ def _caption(records: "StudyRecords") -> str:
         return ""
     return (
         f"{result.data_source}; one run a point, {result.parameters:,} parameters, "
-        f"{result.epochs_run} epochs; seed {result.seed}; "
+        f"{counted(result.epochs_run, 'epoch')}; seed {result.seed}; "
         f"torch {result.environment.get('torch', '?')}, "
         f"{result.environment.get('processor', 'CPU')}"
     )

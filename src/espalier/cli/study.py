@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from espalier.errors import ConfigError, RecordError, StoppedError
+from espalier.wording import counted
 
 if TYPE_CHECKING:
     from espalier.records import StudyPlan
@@ -190,11 +191,9 @@ def _as_json(out: Path, outcome: "StudyOutcome") -> dict[str, Any]:
 
 def study_summary(out: Path, outcome: "StudyOutcome") -> str:
     """Return what a study has done, for people: counts, and reasons of what is not done."""
-    runs = len(outcome.finished)
-    counts = [f"{runs} {'run' if runs == 1 else 'runs'} finished"]
+    counts = [f"{counted(len(outcome.finished), 'run')} finished"]
     if outcome.skipped:
-        before = len(outcome.skipped)
-        counts.append(f"{before} {'was' if before == 1 else 'were'} finished before")
+        counts.append(f"{len(outcome.skipped)} finished before")
     if outcome.failed:
         counts.append(f"{len(outcome.failed)} failed")
     if outcome.left:
@@ -270,6 +269,6 @@ def merge(
     except ConfigError as error:
         raise RecordError(f"can't merge {other} into {into}: {error}") from error
     typer.echo(
-        f"{len(merged.copied)} runs copied, {len(merged.equal)} are the same in both, "
-        f"{len(merged.missing)} are still missing"
+        f"{counted(len(merged.copied), 'run')} copied, {len(merged.equal)} the same in both, "
+        f"{len(merged.missing)} still missing"
     )

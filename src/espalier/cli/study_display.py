@@ -15,6 +15,7 @@ from espalier.cli.summary import duration, percent
 from espalier.study.job import Ending, Job
 from espalier.study.runner import Observer
 from espalier.study.view import STATES, CellRow, Overview, StudyReader
+from espalier.wording import counted
 
 __all__ = ["LinesView", "TableView", "counts_line", "show_study", "study_table"]
 
@@ -169,7 +170,7 @@ def _figures(row: CellRow) -> str:
         return "no epochs"
     return (
         f"test {percent(row.test_accuracy)} at density {percent(100 * row.density)}, "
-        f"{row.epoch} epochs"
+        f"{counted(row.epoch, 'epoch')}"
     )
 
 

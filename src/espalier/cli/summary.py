@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espalier.records import Figures, RunResult
+from espalier.wording import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,8 +59,8 @@ def _efficiency(best: Figures, baseline: float | None) -> str:
 
 def _where(result: RunResult) -> str:
     if result.device == "cpu":
-        threads = "thread" if result.threads == 1 else "threads"
-        return f"{result.threads} {threads} of {result.environment.get('processor', 'the CPU')}"
+        processor = result.environment.get("processor", "the CPU")
+        return f"{counted(result.threads, 'thread')} of {processor}"
     return result.environment.get("gpu", result.device)
 
 

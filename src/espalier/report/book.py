@@ -18,6 +18,7 @@ from espalier.report.tables import (
     efficiency_rows,
     highlight_rows,
 )
+from espalier.wording import counted
 
 __all__ = ["Book", "Part", "make_book"]
 
@@ -151,4 +152,4 @@ def _origin(records: StudyRecords) -> dict[str, list[str]]:
 
 
 def _device(result: RunResult) -> str:
-    return f"{result.device}, {result.threads} thread{'' if result.threads == 1 else 's'}"
+    return f"{result.device}, {counted(result.threads, 'thread')}"

@@ -36,6 +36,7 @@ from espalier.train.progress import Progress, Silent
 from espalier.train.run import Run
 from espalier.train.signals import StopRequest, stop_on_signals
 from espalier.train.teacher import read_teacher
+from espalier.wording import counted
 
 __all__ = ["train"]
 
@@ -199,8 +200,7 @@ def _pointing_to(directory: RunDirectory, run: Run) -> Iterator[None]:
 
 
 def _note(run: Run, threads: int) -> str:
-    cores = "1 thread" if threads == 1 else f"{threads} threads"
-    where = cores if run.device.type == "cpu" else f"{run.device}, {_how(run)}"
+    where = counted(threads, "thread") if run.device.type == "cpu" else f"{run.device}, {_how(run)}"
     return (
         f"{run.data_source}, {run.samples:,} training samples; {run.spec.model}, "
         f"{run.parameters:,} parameters; {where}, {run.spec.precision}"

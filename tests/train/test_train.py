@@ -130,10 +130,12 @@ def test_a_second_signal_ends_a_run_at_once(
         return finish(run)
 
     whole = run_tiny(tiny_spec(), tmp_path / "whole")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     with monkeypatch.context() as patch:
         patch.setattr(Run, "finish_epoch", impatient)
         with pytest.raises(StoppedError, match=r"at once; what was saved before .*--resume"):
             run_tiny(tiny_spec(), tmp_path / "pieces")
+    signal.signal(signal.SIGINT, before)
 
     assert run_tiny(tiny_spec(), tmp_path / "pieces", resume=True).best == whole.best
     same_run(tmp_path / "whole", tmp_path / "pieces")

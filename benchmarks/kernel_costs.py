@@ -75,7 +75,7 @@ LIKE = {
     "avx2": ("-march=x86-64-v3",),
     "avx512": (),
 }
-"""What makes this machine do as one of the target, in integers."""
+"""What makes this machine do as one of the target."""
 
 
 def measure(
@@ -105,12 +105,12 @@ def measure(
     return took
 
 
-def costs() -> dict[str, float]:
-    """Return the row of any target."""
+def costs(flags: tuple[str, ...]) -> dict[str, float]:
+    """Return the row of a target in floats."""
     long = 5 * COUNT - 2  # a row's own cost is small beside that
     text = kernels.gather("k", offset="uint16_t")
-    gather = measure(text, f"sum += k(x, offset[f], value, {long})", long)
-    dot = measure(kernels.dot("k"), "sum += k(x + f, value, 2304)", 576)
+    gather = measure(text, f"sum += k(x, offset[f], value, {long})", long, flags=flags)
+    dot = measure(kernels.dot("k"), "sum += k(x + f, value, 2304)", 576, flags=flags)
     row = {"gather": gather / long, "dot": dot / 2304}
     return {name: float(f"{value:.3g}") for name, value in row.items()}
 
@@ -215,7 +215,7 @@ def rounded(*values: float) -> float | list[float]:
 def main() -> None:
     """Measure and print one row of each table."""
     name = sys.argv[1] if len(sys.argv) > 1 else find_compiler().target
-    print(json.dumps({name: costs()}))
+    print(json.dumps({name: costs(LIKE[name])}))
     print(json.dumps({name: integer_costs(name)}))
 
 

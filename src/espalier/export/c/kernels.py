@@ -14,6 +14,10 @@ DOT_PARTS, GATHER_PARTS = 16, 8
 def vector(name: str, lanes: int) -> str:
     """Write the type of some sums, and what adds a product with as many inputs to them."""
     kind, add, upper = f"{name}_floats{lanes}", f"ADD{lanes}", name.upper()
+    if lanes == 1:  # gcc for Arm keeps a vector of one in registers that can't multiply it
+        add_one = f"#define {upper}_{add}(a, w, p) a += w * *(p)"
+        plain = (f"#define {upper}_APART1", f"#define {upper}_WHOLE1", add_one)
+        return "\n".join([f"typedef float {kind};", *plain, ""])
     return "\n".join(
         [
             "#if defined(__GNUC__)",

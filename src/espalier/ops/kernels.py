@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from espalier.core import core
-from espalier.ops import quantiles
+from espalier.ops import operands, quantiles
 
 __all__ = [
     "ALL_TIES",
@@ -84,7 +84,9 @@ def measure(tensors: Sequence[Tensor]) -> Moments:
     """Read every weight once: population std (float64) and largest magnitude of each tensor."""
     if _compiled(tensors):
         std, max_abs = np.empty(len(tensors)), np.empty(len(tensors), np.float32)
-        core.measure(_addresses(tensors), _sizes(tensors), std, max_abs, _threads())
+        core.measure(
+            operands.addresses(tensors), operands.sizes(tensors), std, max_abs, operands.threads()
+        )
         return Moments(torch.from_numpy(std), torch.from_numpy(max_abs))
     moments = [_measure_one(t) for t in tensors]
     return Moments(torch.stack([s for s, _ in moments]), torch.stack([m for _, m in moments]))
@@ -103,8 +105,10 @@ def kept_mean(tensors: Sequence[Tensor], cut: Cut) -> Tensor:
     """Mean magnitude of the kept weights, float64 (n,); 0 where none is kept."""
     if _compiled(tensors):
         mean = np.empty(len(tensors))
-        rows = _row(cut.threshold), _ties(cut, len(tensors))
-        core.kept_mean(_addresses(tensors), _sizes(tensors), *rows, mean, _threads())
+        rows = operands.row(cut.threshold), _ties(cut, len(tensors))
+        core.kept_mean(
+            operands.addresses(tensors), operands.sizes(tensors), *rows, mean, operands.threads()
+        )
         return torch.from_numpy(mean)
     means = []
     for t, threshold, ties in _rows(tensors, cut):
@@ -120,8 +124,10 @@ def kept_quantile(tensors: Sequence[Tensor], cut: Cut, quantile: float) -> Tenso
     """
     if _compiled(tensors):
         value = np.empty(len(tensors), np.float32)
-        rows = _row(cut.threshold), _ties(cut, len(tensors))
-        core.kept_quantile(_addresses(tensors), _sizes(tensors), *rows, value, quantile)
+        rows = operands.row(cut.threshold), _ties(cut, len(tensors))
+        core.kept_quantile(
+            operands.addresses(tensors), operands.sizes(tensors), *rows, value, quantile
+        )
         return torch.from_numpy(value)
     find = quantiles.on_host if tensors[0].device.type == "cpu" else quantiles.on_device
     found = [find(t.abs().reshape(-1), at, ties, quantile) for t, at, ties in _rows(tensors, cut)]
@@ -141,7 +147,9 @@ def keep_largest(tensors: Sequence[Tensor], k: int) -> Cut:
         return Cut(torch.zeros(n, dtype=torch.float32, device=device), ALL_TIES)
     compiled = _compiled(tensors)
     if compiled:
-        value, *rows = core.largest(_addresses(tensors), _sizes(tensors), k, _threads())
+        value, *rows = core.largest(
+            operands.addresses(tensors), operands.sizes(tensors), k, operands.threads()
+        )
         threshold = torch.tensor(value, dtype=torch.float32, device=device)
         above, equal = (torch.tensor(row, dtype=torch.int64, device=device) for row in rows)
     else:
@@ -169,8 +177,13 @@ def keep_best(
     if not (_compiled(tensors) and max_abs.isfinite().all()):
         return None
     threshold, (stay, equal) = np.empty(len(tensors), np.float32), np.empty((2, len(tensors)), int)
-    given = _addresses(tensors), _sizes(tensors), _row(max_abs), np.array(prices, np.float64)
-    core.best(*given, threshold, stay, equal, k, least, _threads())
+    given = (
+        operands.addresses(tensors),
+        operands.sizes(tensors),
+        operands.row(max_abs),
+        np.array(prices, np.float64),
+    )
+    core.best(*given, threshold, stay, equal, k, least, operands.threads())
     ties = quotas(torch.from_numpy(stay), torch.from_numpy(equal), read=True)
     return Cut(torch.from_numpy(threshold), ties)
 
@@ -223,21 +236,21 @@ def write(
         kept, nonzero = np.empty(n, np.int64), np.empty(n, np.int64)
         quota = _ties(cut, n)
         w, copies, added = (
-            _in_order(some, quota) for some in (tensors, shadows or (), noise or ())
+            operands.in_order(some, quota) for some in (tensors, shadows or (), noise or ())
         )
         core.write(
-            _addresses(w),
-            _sizes(tensors),
-            _addresses(copies) if shadows else np.zeros(n, np.uint64),
-            _addresses(added) if noise else np.zeros(n, np.uint64),
-            _row(cut.threshold),
+            operands.addresses(w),
+            operands.sizes(tensors),
+            operands.addresses(copies) if shadows else np.zeros(n, np.uint64),
+            operands.addresses(added) if noise else np.zeros(n, np.uint64),
+            operands.row(cut.threshold),
             quota,
-            _row(step),
+            operands.row(step),
             _ROUNDING[rounding],
             _SHADOW[shadow],
             kept,
             nonzero,
-            _threads(),
+            operands.threads(),
         )
         for there, here in zip((*tensors, *(shadows or ())), (*w, *copies), strict=True):
             if here is not there:
@@ -342,8 +355,10 @@ def _write_shadow(shadow: Tensor, t: Tensor, keep: Tensor, mode: Shadow) -> None
 def copy(destinations: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
     """Copy each source onto its destination; same shapes, layouts and types."""
     if _compiled([*destinations, *sources]):
-        sizes = _sizes(destinations)
-        core.copy(_addresses(destinations), _addresses(sources), sizes, _threads())
+        sizes = operands.sizes(destinations)
+        core.copy(
+            operands.addresses(destinations), operands.addresses(sources), sizes, operands.threads()
+        )
     else:
         torch._foreach_copy_(list(destinations), list(sources))
 
@@ -357,37 +372,8 @@ def _rows(tensors: Sequence[Tensor], cut: Cut) -> list[tuple[Tensor, Tensor, int
 
 
 def _compiled(tensors: Sequence[Tensor]) -> bool:
-    """Whether the compiled core can serve these tensors: float32, on the CPU, without holes."""
-    if core is None:
-        return False
-    return all(
-        t.dtype is torch.float32 and t.device.type == "cpu" and (t.is_contiguous() or _dense(t))
-        for t in tensors
-    )
-
-
-def _in_order(tensors: Sequence[Tensor], quota: NDArray[np.int64]) -> list[Tensor]:
-    """Return the tensors, copies of those whose quota counts entries that don't lie in C order."""
-    return [t.contiguous() if n > 0 else t for t, n in zip(tensors, quota, strict=False)]
-
-
-def _dense(t: Tensor) -> bool:
-    return (t.dim() == 4 and t.is_contiguous(memory_format=torch.channels_last)) or (
-        t.dim() == 5 and t.is_contiguous(memory_format=torch.channels_last_3d)
-    )
-
-
-def _addresses(tensors: Sequence[Tensor]) -> NDArray[np.uint64]:
-    return np.array([t.data_ptr() for t in tensors], np.uint64)
-
-
-def _sizes(tensors: Sequence[Tensor]) -> NDArray[np.int64]:
-    return np.array([t.numel() for t in tensors], np.int64)
-
-
-def _row(values: Tensor) -> NDArray[np.float32]:
-    row: NDArray[np.float32] = np.ascontiguousarray(values.numpy(), np.float32)
-    return row
+    """Whether the compiled core is there and can serve these tensors."""
+    return core is not None and operands.fit(tensors)
 
 
 def _ties(cut: Cut, n: int) -> NDArray[np.int64]:
@@ -395,7 +381,3 @@ def _ties(cut: Cut, n: int) -> NDArray[np.int64]:
         return np.full(n, cut.ties, np.int64)
     ties: NDArray[np.int64] = cut.ties.numpy()
     return ties
-
-
-def _threads() -> int:
-    return torch.get_num_threads()
